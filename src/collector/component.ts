@@ -28,6 +28,8 @@ export interface Component {
    * delivered by then is counted as dropped and logged.
    */
   shutdown(deadline: AbortSignal): Promise<void>;
+  /** SIGHUP: opens its files anew, so that they can be rotated. Never throws; what fails is logged and the old file kept. */
+  reopen?(): void;
 }
 
 /** What the running agent offers to its components. */
