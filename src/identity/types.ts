@@ -45,6 +45,8 @@ export interface IdentifiedPairs {
   readonly batch: PairBatch;
   readonly peers: readonly Peers[];
   readonly restored?: readonly { readonly peers: Peers; readonly values: Float64Array }[];
+  /** How long a series outlives its workload (`series_ttl` of the identity processor). undefined: for ever. */
+  readonly seriesTtlMs?: number;
 }
 
 /** peers[i] belongs to records[i]. */
