@@ -15,13 +15,18 @@ export type Signal = 'metrics' | 'logs';
 /**
  * Takes a batch. Called on the event loop, must not block and must not keep the batch or its arrays after it returns
  * (the producer reuses them). What cannot be taken is dropped and counted by the consumer; a consumer never throws.
+ * At a reload it may be called before `start` has resolved (its predecessor is still letting go of a port or a file)
+ * and after `shutdown` has begun.
  */
 export interface Consumer<T> {
   consume(batch: T): void;
 }
 
 export interface Component {
-  /** Resolves when the component works. Rejects with a TcpledgerError if it can't; the agent then stops. */
+  /**
+   * Resolves when the component works. Rejects with a TcpledgerError if it can't; the agent then stops (at a reload: goes
+   * back to the old configuration). `shutdown` is called after a start that failed or is still under way, too.
+   */
   start(host: Host): Promise<void>;
   /**
    * Hands on what is in flight and frees everything. Resolves at the latest when `deadline` aborts; what could not be
