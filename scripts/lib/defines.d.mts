@@ -1,0 +1,1 @@
+export function defines(distDirectory: string): Record<string, string>;
