@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Connections: what is remembered of a socket from its SYN_SENT or ESTABLISHED to its CLOSE, and how its counters are
+ * claimed without counting a byte twice.
+ */
+#ifndef TCPLEDGER_CONNECTION_H
+#define TCPLEDGER_CONNECTION_H
+
+#include "kernel.h"
+#include "pair.h"
+#include "state.h"
+
+/*
+ * A claim word: the low 16 bits of the connection's id above 48 bits of the value already counted. conns reuses its
+ * elements at once, so a settle may hold the element of a connection that has just ended: the tag makes its
+ * compare-and-swap fail on the next tenant's word.
+ */
+#define CLAIM_BITS 48
+#define CLAIM_MASK ((1ULL << CLAIM_BITS) - 1)
+
+enum claimed {
+	CLAIM_SENT,
+	CLAIM_RECEIVED,
+	CLAIM_SEGMENTS_SENT, /* from here on: u32 in the kernel */
+	CLAIM_SEGMENTS_RECEIVED,
+	CLAIM_RETRANSMITTED,
+	CLAIM_LOST,
+	CLAIMS,
+};
+
+struct connection {
+	__u64 id;        /* 0 as soon as the close begins */
+	__u64 opened_ns; /* CLOCK_BOOTTIME: SYN sent (source), established (destination), adopted */
+	__u64 established_ns;
+	__u64 claims[CLAIMS];
+	__u64 sent_before;     /* of an adopted connection: what had been exchanged before */
+	__u64 received_before;
+	__u32 slot;
+	__u32 pid;
+	__u16 local_port;
+	__u16 remote_port;
+	__u8 role;
+	__u8 adopted;
+	__u8 reserved[2];
+	char comm[COMM_SIZE];
+};
+_Static_assert(sizeof(struct connection) == 120, "with its key of 8 bytes an element of conns holds 128");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536); /* max_connections */
+	__type(key, __u64); /* address of the struct sock */
+	__type(value, struct connection);
+} conns SEC(".maps");
+
+/* Connection ids: the second of the boot in which the program was loaded, above a sequence. Unique within a boot. */
+const volatile __u64 id_base = 0;
+const volatile __u32 cpus = 1;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} sequence SEC(".maps");
+
+/* Per-CPU, since a shared counter bounces between CPUs. The low 16 bits, the claims' tag, are never 0. */
+static __always_inline __u64 new_id(void)
+{
+	__u32 zero = 0;
+	__u64 *next = bpf_map_lookup_elem(&sequence, &zero);
+	__u64 id;
+
+	if (!next)
+		return 1;
+	/* preemption on the same CPU (a tracepoint in process context, then one in softirq) must not see one value twice */
+	id = id_base + __sync_fetch_and_add(next, 1) * cpus + bpf_get_smp_processor_id();
+	if (id & 0xffff)
+		return id;
+	return id_base + __sync_fetch_and_add(next, 1) * cpus + bpf_get_smp_processor_id();
+}
+
+/* What a socket's counters say: payload bytes and segments, from the start of the connection. */
+struct reading {
+	__u64 value[CLAIMS];
+};
+
+static __always_inline __u64 claim_word(__u64 id, __u64 value)
+{
+	return id << CLAIM_BITS | (value & CLAIM_MASK);
+}
+
+/* How far `now` is ahead of what the word holds; 0 when it is behind. u32 counters wrap in the kernel and are followed modulo 2^32. */
+static __always_inline __u64 ahead(__u64 word, __u64 now, enum claimed which)
+{
+	__u64 difference;
+
+	if (which >= CLAIM_SEGMENTS_SENT) {
+		difference = (__u32)(now - word);
+		return difference >> 31 ? 0 : difference;
+	}
+	difference = (now - word) & CLAIM_MASK;
+	return difference >> (CLAIM_BITS - 1) ? 0 : difference;
+}
+
+/*
+ * Takes what a live counter has gained since it was last claimed: a settle races with the close. Returns what is
+ * ours to add. Four tries are enough: each connection has at most one close against the one settle.
+ */
+static __always_inline __u64 claim(__u64 *word, __u64 id, __u64 now, enum claimed which)
+{
+#pragma unroll
+	for (int i = 0; i < 4; i++) {
+		__u64 seen = *(volatile __u64 *)word;
+		__u64 gained = ahead(seen, now, which);
+
+		if (gained == 0 || seen >> CLAIM_BITS != (id & 0xffff))
+			return 0;
+		if (__sync_val_compare_and_swap(word, seen, claim_word(id, now)) == seen)
+			return gained;
+	}
+	return 0;
+}
+
+/* Takes the rest of a counter at the close, for good: the word is left with no connection's tag, and no later claim succeeds. */
+static __always_inline __u64 claim_rest(__u64 *word, __u64 now, enum claimed which)
+{
+	return ahead(__sync_lock_test_and_set(word, 0), now, which);
+}
+
+/* Adds what was claimed of each counter to the slot's. */
+static __always_inline void count_claimed(struct slot *slot, const __u64 gained[CLAIMS])
+{
+	add(&slot->sent, gained[CLAIM_SENT]);
+	add(&slot->received, gained[CLAIM_RECEIVED]);
+	add(&slot->segments_sent, gained[CLAIM_SEGMENTS_SENT]);
+	add(&slot->segments_received, gained[CLAIM_SEGMENTS_RECEIVED]);
+	add(&slot->retransmitted, gained[CLAIM_RETRANSMITTED]);
+	add(&slot->lost, gained[CLAIM_LOST]);
+}
+
+#endif

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * One record of switches and counters, mapped by the agent. In a map of its own and not in global variables, so that
+ * it outlives the agent with the other pinned maps. Twin in TypeScript: src/receiver/state.ts, offsets from BTF.
+ */
+#ifndef TCPLEDGER_STATE_H
+#define TCPLEDGER_STATE_H
+
+#include "kernel.h"
+
+/* Where a helper failed. Counted, never logged. Names in TypeScript: KERNEL_OPERATIONS, in this order. */
+enum operation {
+	OP_CONNS_UPDATE,
+	OP_INDEX_UPDATE,
+	OP_SLOT_LOOKUP,
+	OP_SPARE_PUSH,
+	OP_OWNERS_UPDATE,
+	OP_LISTENERS_UPDATE,
+	OP_SOCK_CAST,
+	OP_SOCK_READ,
+	OPERATIONS,
+};
+
+/* Bits of state.record_events */
+enum {
+	RECORD_OPEN = 1 << 0,
+	RECORD_CLOSE = 1 << 1,
+	RECORD_FAIL = 1 << 2,
+};
+
+struct state {
+	/* switches, set by the agent */
+	__u32 by_executable; /* pairs are told apart by the local end's comm */
+	__u32 record_events; /* which records go into the ring; 0: no logs pipeline */
+	/* counters and high-water marks */
+	__u32 next_slot;      /* first never-used slot of the pairs' part */
+	__u32 next_coarse;    /* the same of the coarse part */
+	__u64 untracked;      /* connections open now that conns had no room for */
+	__u64 records_dropped; /* the ring was full */
+	__u64 overflow_coarse;
+	__u64 overflow_unattributed;
+	__u64 errors[OPERATIONS];
+	/* by the last settle */
+	__u64 conns_seen;
+	__u64 listeners_seen;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct state);
+} state SEC(".maps");
+
+/* Never NULL for index 0 of an array; the verifier wants to see the check all the same. */
+static __always_inline struct state *get_state(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&state, &zero);
+}
+
+static __always_inline void count_error(enum operation operation)
+{
+	struct state *st = get_state();
+
+	if (st)
+		__sync_fetch_and_add(&st->errors[operation], 1);
+}
+
+#endif

@@ -1,0 +1,673 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/*
+ * The kernel half of tcpledger: counts every TCP connection of the node into the slot of its pair, to the byte, and
+ * writes a record of each close and failure for the access log. Nothing here runs per packet.
+ *
+ * Start with README.md: the four words, the map of hooks.
+ */
+#include "kernel.h"
+
+#include "connection.h"
+#include "listener.h"
+#include "pair.h"
+#include "record.h"
+#include "socket.h"
+#include "state.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+/* errno values of sk_err, include/uapi/asm-generic */
+#define E2BIG 7
+#define EEXIST 17
+#define EPIPE 32
+#define ENETUNREACH 101
+#define ECONNABORTED 103
+#define ECONNRESET 104
+#define ETIMEDOUT 110
+#define ECONNREFUSED 111
+#define EHOSTUNREACH 113
+#define EADDRNOTAVAIL 99
+
+static __always_inline enum connect_error connect_error_of(int sk_err, const struct tcp_sock *tp)
+{
+	switch (sk_err) {
+	case ECONNREFUSED:
+		return CONNECT_REFUSED;
+	case ETIMEDOUT:
+		return CONNECT_TIMED_OUT;
+	case EHOSTUNREACH:
+		return CONNECT_HOST_UNREACHABLE;
+	case ENETUNREACH:
+		return CONNECT_NETWORK_UNREACHABLE;
+	case ECONNRESET:
+		return CONNECT_RESET;
+	case EADDRNOTAVAIL:
+		return CONNECT_NO_LOCAL_PORT;
+	case ECONNABORTED:
+		return CONNECT_ABORTED;
+	case 0:
+		/* no SYN ever left: there was no port, or the four-tuple was taken */
+		return tp->segs_out ? CONNECT_ABORTED : CONNECT_NO_LOCAL_PORT;
+	default:
+		return CONNECT_OTHER;
+	}
+}
+
+static __always_inline enum close_reason close_reason_of(int old_state, int sk_err)
+{
+	switch (sk_err) {
+	case ECONNRESET:
+	case EPIPE:
+		return CLOSE_PEER_RESET;
+	case ETIMEDOUT:
+	case EHOSTUNREACH:
+	case ENETUNREACH:
+		/* retransmissions or keepalives gave up; an ICMP error seen meanwhile is the reason they give */
+		return CLOSE_TIMEOUT;
+	case 0:
+		/* close with unread data or linger 0, in the states in which no FIN was sent; an orphan that got data */
+		return old_state == TCP_ESTABLISHED || old_state == TCP_CLOSE_WAIT || old_state == TCP_FIN_WAIT1 ||
+				       old_state == TCP_SYN_RECV ?
+			       CLOSE_LOCAL_RESET :
+			       CLOSE_NORMAL;
+	default:
+		return CLOSE_LOCAL_RESET;
+	}
+}
+
+/* The process of a connect or listen. A kernel thread (NFS, an MPTCP worker's subflow) is nobody's executable. */
+static __always_inline __u32 current_process(char comm[COMM_SIZE])
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+
+	if (task->flags & PF_KTHREAD)
+		return 0;
+	bpf_get_current_comm(comm, COMM_SIZE);
+	return bpf_get_current_pid_tgid() >> 32;
+}
+
+/* The process that listens where this connection was accepted. */
+static __always_inline void inherit_owner(struct connection *conn, const struct pair *pair)
+{
+	struct owner_key key;
+	struct owner *owner;
+
+	owner_key_of(&key, pair);
+	owner = bpf_map_lookup_elem(&owners, &key);
+	if (!owner)
+		return;
+	conn->pid = owner->pid;
+	__builtin_memcpy(conn->comm, owner->comm, COMM_SIZE);
+}
+
+static __always_inline void set_executable(struct pair *pair, const struct connection *conn)
+{
+	struct state *st = get_state();
+
+	if (st && st->by_executable)
+		__builtin_memcpy(pair->comm, conn->comm, COMM_SIZE);
+}
+
+static __always_inline void fill_record(struct record *record, const struct sock *sk, const struct tcp_sock *tp,
+					const struct connection *conn, const struct slot *slot, enum event event)
+{
+	struct pair ends = {};
+
+	read_pair(sk, &ends, conn->role, conn->local_port, conn->remote_port);
+	record->id = conn->id;
+	record->opened_ns = conn->opened_ns;
+	record->established_ns = conn->established_ns;
+	record->sent = 0;
+	record->received = 0;
+	record->cgroup_id = ends.cgroup_id;
+	__builtin_memcpy(record->local_ip, ends.local_ip, 16);
+	__builtin_memcpy(record->remote_ip, ends.remote_ip, 16);
+	record->slot = conn->slot;
+	record->generation = slot->generation;
+	record->netns = ends.netns;
+	record->pid = conn->pid;
+	record->local_port = conn->local_port;
+	record->remote_port = conn->remote_port;
+	record->event = event;
+	record->role = conn->role;
+	record->close_reason = 0;
+	record->connect_error = 0;
+	record->sk_err = sk->sk_err;
+	record->adopted = conn->adopted;
+	record->srtt_us = tp->srtt_us >> 3;
+	record->min_rtt_us = tp->rtt_min.s[0].v == ~0U ? 0 : tp->rtt_min.s[0].v;
+	record->retransmitted = tp->total_retrans;
+	record->lost = tp->lost;
+	record->segments_sent = tp->segs_out;
+	record->segments_received = tp->segs_in;
+	__builtin_memcpy(record->comm, conn->comm, COMM_SIZE);
+}
+
+/* Connect: tcp_v4_connect, tcp_v6_connect, in process context. The local port is not chosen yet. */
+static __always_inline void on_syn_sent(const struct sock *sk)
+{
+	__u64 key = (__u64)sk;
+	struct connection conn = {};
+
+	conn.id = new_id();
+	conn.opened_ns = bpf_ktime_get_boot_ns();
+	conn.role = ROLE_SOURCE;
+	conn.pid = current_process(conn.comm);
+	/* full: tried again when the connection is established; its opening is then the handshake's end */
+	bpf_map_update_elem(&conns, &key, &conn, BPF_ANY);
+}
+
+/*
+ * tcp_finish_connect (client), tcp_rcv_state_process (child of a listener, or both sides of a simultaneous open); always
+ * before any close of the same socket. From here on the connection is counted.
+ */
+static __always_inline void on_established(const struct sock *sk, const struct tcp_sock *tp, int old_state)
+{
+	__u64 key = (__u64)sk, now = bpf_ktime_get_boot_ns();
+	struct connection *known = bpf_map_lookup_elem(&conns, &key);
+	struct connection fresh = {};
+	struct connection *conn = known ?: &fresh;
+	struct pair pair = {};
+	struct record *record;
+	struct slot *slot;
+	struct state *st;
+
+	if (!known) {
+		fresh.opened_ns = now;
+		fresh.role = old_state == TCP_SYN_SENT ? ROLE_SOURCE : ROLE_DESTINATION;
+	}
+	conn->local_port = local_port_of(tp);
+	conn->remote_port = bpf_ntohs(sk->__sk_common.skc_dport);
+	read_pair(sk, &pair, conn->role, conn->local_port, conn->remote_port);
+	if (!count_loopback && is_loopback(pair.remote_ip)) {
+		if (known)
+			bpf_map_delete_elem(&conns, &key);
+		return;
+	}
+	if (!known) {
+		fresh.id = new_id();
+#pragma unroll
+		for (int i = 0; i < CLAIMS; i++)
+			fresh.claims[i] = claim_word(fresh.id, 0);
+		if (fresh.role == ROLE_DESTINATION)
+			inherit_owner(&fresh, &pair);
+	} else {
+#pragma unroll
+		for (int i = 0; i < CLAIMS; i++)
+			known->claims[i] = claim_word(known->id, 0);
+	}
+	set_executable(&pair, conn);
+	conn->slot = slot_of(&pair);
+	if (known) {
+		/* a settle takes a connection with an establishment for one with a slot */
+		barrier();
+		known->established_ns = now;
+	} else {
+		fresh.established_ns = now;
+		if (bpf_map_update_elem(&conns, &key, &fresh, BPF_ANY)) {
+			st = get_state();
+			if (!st)
+				return;
+			__sync_fetch_and_add(&st->untracked, 1);
+			__sync_fetch_and_add(&st->overflow_unattributed, 1);
+			fresh.slot = unattributed_slot(fresh.role);
+		}
+	}
+	slot = get_slot(conn->slot);
+	if (!slot)
+		return;
+	add(&slot->opened, 1);
+	__sync_fetch_and_add(&slot->active, 1);
+	if (known)
+		observe(slot, HISTOGRAM_CONNECT, now - known->opened_ns);
+	slot_changed(slot);
+
+	record = reserve_record(RECORD_OPEN);
+	if (record) {
+		fill_record(record, sk, tp, conn, slot, EVENT_OPEN);
+		record->time_ns = now;
+		submit_record(record);
+	}
+}
+
+/* The connect failed: `conn` may be a stand-in when conns had no room. */
+static __always_inline void on_failure(const struct sock *sk, const struct tcp_sock *tp, struct connection *conn)
+{
+	enum connect_error error = connect_error_of(sk->sk_err, tp);
+	struct pair pair = {};
+	struct record *record;
+	struct slot *slot;
+
+	conn->local_port = local_port_of(tp);
+	conn->remote_port = bpf_ntohs(sk->__sk_common.skc_dport);
+	read_pair(sk, &pair, conn->role, conn->local_port, conn->remote_port);
+	if (!count_loopback && is_loopback(pair.remote_ip))
+		return;
+	set_executable(&pair, conn);
+	conn->slot = slot_of(&pair);
+	slot = get_slot(conn->slot);
+	if (!slot)
+		return;
+	add(&slot->opened, 1);
+	add(&slot->failed, 1);
+	__sync_fetch_and_add(&slot->errors[error & (CONNECT_ERRORS - 1)], 1);
+	slot_changed(slot);
+
+	record = reserve_record(RECORD_FAIL);
+	if (record) {
+		fill_record(record, sk, tp, conn, slot, EVENT_FAIL);
+		record->time_ns = bpf_ktime_get_boot_ns();
+		record->connect_error = error;
+		submit_record(record);
+	}
+}
+_Static_assert((CONNECT_ERRORS & (CONNECT_ERRORS - 1)) == 0, "errors are indexed with a mask");
+
+/* Counts the end of an established connection, and takes what its counters hold beyond what settles have claimed. */
+static __always_inline void on_close(const struct sock *sk, const struct tcp_sock *tp, struct connection *conn,
+				     int old_state)
+{
+	enum close_reason reason = close_reason_of(old_state, sk->sk_err);
+	__u64 now = bpf_ktime_get_boot_ns(), id = conn->id;
+	__u64 gained[CLAIMS];
+	struct reading final;
+	struct record *record;
+	struct slot *slot = get_slot(conn->slot);
+	__u32 rtt;
+
+	if (!slot)
+		return;
+	/* a settle that read the id before this line claims before the rest is taken, or not at all */
+	read_exact(tp, &final);
+#pragma unroll
+	for (int i = 0; i < CLAIMS; i++)
+		gained[i] = claim_rest(&conn->claims[i], final.value[i], i);
+	count_claimed(slot, gained);
+	add(&slot->closed, 1);
+	__sync_fetch_and_add(&slot->active, -1);
+	if (reason == CLOSE_PEER_RESET)
+		add(&slot->resets_received, 1);
+	else if (reason == CLOSE_LOCAL_RESET)
+		add(&slot->resets_sent, 1);
+	if (!conn->adopted)
+		observe(slot, HISTOGRAM_DURATION, now - conn->opened_ns);
+	rtt = tp->srtt_us >> 3;
+	if (rtt)
+		observe(slot, HISTOGRAM_SMOOTHED_RTT, rtt * 1000ULL);
+	rtt = tp->rtt_min.s[0].v;
+	if (rtt && rtt != ~0U)
+		observe(slot, HISTOGRAM_MIN_RTT, rtt * 1000ULL);
+	slot_changed(slot);
+
+	record = reserve_record(RECORD_CLOSE);
+	if (record) {
+		fill_record(record, sk, tp, conn, slot, EVENT_CLOSE);
+		record->id = id;
+		record->time_ns = now;
+		record->sent = final.value[CLAIM_SENT] - conn->sent_before;
+		record->received = final.value[CLAIM_RECEIVED] - conn->received_before;
+		record->close_reason = reason;
+		submit_record(record);
+	}
+}
+
+/* Who opened a connection that was not seen to open. A port that connect chose marks its bucket with -1; else it is the listener's if there is one. */
+static __always_inline __u8 guess_role(const struct sock *sk, const struct tcp_sock *tp)
+{
+	struct inet_bind_bucket *bucket = tp->inet_conn.icsk_bind_hash;
+	struct owner_key key;
+	struct pair pair = {};
+	__u16 port = local_port_of(tp);
+
+	if (bucket && bucket->fastreuse == -1)
+		return ROLE_SOURCE;
+	read_pair(sk, &pair, ROLE_DESTINATION, port, 0);
+	owner_key_of(&key, &pair);
+	if (bpf_map_lookup_elem(&owners, &key))
+		return ROLE_DESTINATION;
+	/* bound, and no listener any more: the lower port serves */
+	return port < bpf_ntohs(sk->__sk_common.skc_dport) ? ROLE_DESTINATION : ROLE_SOURCE;
+}
+
+/*
+ * A close of a socket that conns does not hold. Either it was counted as opened when conns was full, or it is older than
+ * the agent and was not adopted (nobody held a descriptor of it), which is none of ours.
+ */
+static __always_inline void on_untracked_close(const struct sock *sk, const struct tcp_sock *tp, int old_state)
+{
+	struct state *st = get_state();
+	struct connection conn = {};
+
+	if (!st || *(volatile __u64 *)&st->untracked == 0)
+		return;
+	conn.id = new_id();
+	conn.role = guess_role(sk, tp);
+	conn.local_port = local_port_of(tp);
+	conn.remote_port = bpf_ntohs(sk->__sk_common.skc_dport);
+	if (!count_loopback) {
+		struct pair pair = {};
+
+		read_pair(sk, &pair, conn.role, conn.local_port, conn.remote_port);
+		if (is_loopback(pair.remote_ip))
+			return;
+	}
+	conn.opened_ns = bpf_ktime_get_boot_ns();
+	conn.established_ns = conn.opened_ns;
+	conn.slot = unattributed_slot(conn.role);
+	__sync_fetch_and_add(&st->untracked, -1);
+	on_close(sk, tp, &conn, old_state);
+}
+
+/* `listener` comes with its process and zeroes; a listener that is known already (`flags` BPF_NOEXIST) is left as it is. */
+static __always_inline void remember_listener(const struct sock *sk, struct listener listener, __u64 flags)
+{
+	__u64 key = (__u64)sk;
+	struct owner_key owner_key;
+	struct owner fresh = {}, *owner;
+	struct pair pair = {};
+	long failed;
+
+	listener.port = sk->__sk_common.skc_num;
+	read_pair(sk, &pair, ROLE_DESTINATION, listener.port, 0);
+	listener.cgroup_id = pair.cgroup_id;
+	listener.netns = pair.netns;
+	__builtin_memcpy(listener.local_ip, pair.local_ip, 16);
+	failed = bpf_map_update_elem(&listeners, &key, &listener, flags);
+	if (failed) {
+		if (failed != -EEXIST)
+			count_error(OP_LISTENERS_UPDATE);
+		return;
+	}
+
+	owner_key_of(&owner_key, &pair);
+	owner = bpf_map_lookup_elem(&owners, &owner_key);
+	if (owner) {
+		__sync_fetch_and_add(&owner->listeners, 1);
+		return;
+	}
+	fresh.pid = listener.pid;
+	fresh.listeners = 1;
+	__builtin_memcpy(fresh.comm, listener.comm, COMM_SIZE);
+	if (bpf_map_update_elem(&owners, &owner_key, &fresh, BPF_ANY))
+		count_error(OP_OWNERS_UPDATE);
+}
+
+/* inet_csk_listen_start, in process context. */
+static __always_inline void on_listen(const struct sock *sk)
+{
+	struct listener listener = {};
+
+	listener.pid = current_process(listener.comm);
+	remember_listener(sk, listener, BPF_ANY);
+}
+
+static __always_inline void on_listen_end(const struct sock *sk)
+{
+	__u64 key = (__u64)sk;
+	struct listener *listener = bpf_map_lookup_elem(&listeners, &key);
+	struct owner_key owner_key = {};
+	struct owner *owner;
+
+	if (!listener)
+		return;
+	owner_key.cgroup_id = listener->cgroup_id;
+	owner_key.netns = listener->netns;
+	owner_key.port = listener->port;
+	bpf_map_delete_elem(&listeners, &key);
+	owner = bpf_map_lookup_elem(&owners, &owner_key);
+	if (owner && __sync_fetch_and_add(&owner->listeners, -1) == 1)
+		bpf_map_delete_elem(&owners, &owner_key);
+}
+
+static __always_inline void on_end(const struct sock *sk, const struct tcp_sock *tp, int old_state)
+{
+	__u64 key = (__u64)sk;
+	struct connection *conn = bpf_map_lookup_elem(&conns, &key);
+
+	if (!conn) {
+		struct connection stand_in = {};
+
+		if (old_state == TCP_SYN_SENT) {
+			stand_in.id = new_id();
+			stand_in.role = ROLE_SOURCE;
+			stand_in.opened_ns = bpf_ktime_get_boot_ns();
+			stand_in.pid = current_process(stand_in.comm);
+			on_failure(sk, tp, &stand_in);
+		} else if (old_state != TCP_SYN_RECV) {
+			on_untracked_close(sk, tp, old_state);
+		}
+		return;
+	}
+	if (conn->established_ns)
+		on_close(sk, tp, conn, old_state);
+	else
+		on_failure(sk, tp, conn);
+	conn->id = 0;
+	bpf_map_delete_elem(&conns, &key);
+}
+
+/*
+ * Called by inet_sk_state_store (tcp_set_state, inet_sk_set_state), before the new state is stored: every socket of
+ * every namespace, whoever opened it, failed connects included. Half of a connection's ten transitions have nothing to
+ * do: they leave at the first test.
+ */
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(tcpledger_state, const struct sock *sk, int old_state, int new_state)
+{
+	const __u32 handled = 1 << TCP_ESTABLISHED | 1 << TCP_SYN_SENT | 1 << TCP_CLOSE | 1 << TCP_LISTEN |
+			      1 << TCP_FIN_WAIT1;
+	struct tcp_sock *tp;
+
+	/* MPTCP repeats transitions */
+	if (!(handled >> (new_state & 31) & 1) || old_state == new_state)
+		return 0;
+	if (sk->sk_protocol != IPPROTO_TCP)
+		return 0;
+	switch (new_state) {
+	case TCP_SYN_SENT:
+		on_syn_sent(sk);
+		return 0;
+	case TCP_LISTEN:
+		on_listen(sk);
+		return 0;
+	case TCP_FIN_WAIT1:
+		/* a fast-open child that its application closes before the handshake has ended was a connection too */
+		if (old_state != TCP_SYN_RECV)
+			return 0;
+		break;
+	case TCP_CLOSE:
+		if (old_state == TCP_LISTEN) {
+			on_listen_end(sk);
+			return 0;
+		}
+		break;
+	}
+	tp = bpf_skc_to_tcp_sock((void *)sk);
+	if (!tp) {
+		count_error(OP_SOCK_CAST);
+		return 0;
+	}
+	if (new_state == TCP_CLOSE)
+		on_end(sk, tp, old_state);
+	else
+		on_established(sk, tp, old_state);
+	return 0;
+}
+
+/* One connection of conns, while other CPUs open and close. */
+static long settle_connection(struct bpf_map *map, __u64 *key, struct connection *conn, void *context)
+{
+	const struct tcp_sock *tp = (const struct tcp_sock *)*key;
+	__u64 id = *(volatile __u64 *)&conn->id;
+	__u64 gained[CLAIMS], any = 0;
+	struct reading live;
+	struct slot *slot;
+
+	(*(__u64 *)context)++;
+	if (!id || !*(volatile __u64 *)&conn->established_ns)
+		return 0;
+	slot = get_slot(*(volatile __u32 *)&conn->slot);
+	if (!slot)
+		return 0;
+	if (!read_live(tp, &live)) {
+		count_error(OP_SOCK_READ);
+		return 0;
+	}
+	/* the close zeroes the id before the socket is anybody else's: unchanged, the reading was this connection's */
+	barrier();
+	if (*(volatile __u64 *)&conn->id != id)
+		return 0;
+#pragma unroll
+	for (int i = 0; i < CLAIMS; i++) {
+		gained[i] = claim(&conn->claims[i], id, live.value[i], i);
+		any |= gained[i];
+	}
+	if (!any)
+		return 0;
+	count_claimed(slot, gained);
+	slot_changed(slot);
+	return 0;
+}
+
+static long settle_listener(struct bpf_map *map, __u64 *key, struct listener *listener, void *context)
+{
+	const struct sock *sk = (const struct sock *)*key;
+
+	(*(__u64 *)context)++;
+	listener->queue = BPF_CORE_READ(sk, sk_ack_backlog);
+	listener->queue_limit = BPF_CORE_READ(sk, sk_max_ack_backlog);
+	if (bpf_core_field_exists(sk->sk_drops))
+		listener->drops = BPF_CORE_READ(sk, sk_drops.counter);
+	return 0;
+}
+
+/*
+ * Advances the counters of live connections. Run by bpf_prog_test_run: complete (sockets not yet accepted, orphaned,
+ * held by nobody), every namespace, no iterator needed.
+ */
+SEC("syscall")
+int tcpledger_settle(void *context)
+{
+	struct state *st = get_state();
+	__u64 seen = 0;
+
+	if (!st)
+		return 0;
+	bpf_for_each_map_elem(&conns, settle_connection, &seen, 0);
+	st->conns_seen = seen;
+	seen = 0;
+	bpf_for_each_map_elem(&listeners, settle_listener, &seen, 0);
+	st->listeners_seen = seen;
+	return 0;
+}
+
+/* The TCP socket behind a task's file, or NULL. */
+static __always_inline const struct sock *socket_of(struct bpf_iter__task_file *context)
+{
+	struct file *file = context->file; /* read once: each read of it may be NULL to the verifier */
+	struct socket *socket;
+	struct sock *sk;
+
+	if (!file)
+		return NULL;
+	socket = bpf_sock_from_file(file);
+	if (!socket)
+		return NULL;
+	sk = socket->sk;
+	if (!sk || sk->sk_protocol != IPPROTO_TCP)
+		return NULL;
+	if (sk->__sk_common.skc_family != AF_INET && sk->__sk_common.skc_family != AF_INET6)
+		return NULL;
+	return sk;
+}
+
+/*
+ * Once at the start, over every open file of every process: the sockets that are older than the agent. Listeners go
+ * first, since they tell which end of a connection is which. iter/tcp would see the caller's namespace only.
+ */
+SEC("iter/task_file")
+int tcpledger_adopt_listeners(struct bpf_iter__task_file *context)
+{
+	const struct sock *sk = socket_of(context);
+	struct task_struct *task = context->task;
+	struct listener listener = {};
+
+	if (!task || !sk || sk->__sk_common.skc_state != TCP_LISTEN)
+		return 0;
+	listener.pid = task->tgid;
+	BPF_CORE_READ_STR_INTO(&listener.comm, task, comm);
+	remember_listener(sk, listener, BPF_NOEXIST);
+	return 0;
+}
+
+/* Their later bytes and their close are counted, never their open. */
+SEC("iter/task_file")
+int tcpledger_adopt_connections(struct bpf_iter__task_file *context)
+{
+	const __u32 open_states = 1 << TCP_ESTABLISHED | 1 << TCP_FIN_WAIT1 | 1 << TCP_FIN_WAIT2 |
+				  1 << TCP_CLOSE_WAIT | 1 << TCP_LAST_ACK | 1 << TCP_CLOSING;
+	const struct sock *sk = socket_of(context);
+	struct task_struct *task = context->task;
+	struct connection conn = {};
+	struct pair pair = {};
+	struct reading before;
+	struct tcp_sock *tp;
+	struct slot *slot;
+	__u64 key = (__u64)sk;
+	__u8 socket_state;
+	long failed;
+
+	if (!task || !sk)
+		return 0;
+	socket_state = sk->__sk_common.skc_state;
+	if (!(open_states >> (socket_state & 31) & 1) && socket_state != TCP_SYN_SENT)
+		return 0;
+	/* several descriptors and processes may hold one socket */
+	if (bpf_map_lookup_elem(&conns, &key))
+		return 0;
+	tp = bpf_skc_to_tcp_sock((void *)sk);
+	if (!tp)
+		return 0;
+	conn.id = new_id();
+	conn.opened_ns = bpf_ktime_get_boot_ns();
+	conn.pid = task->tgid;
+	BPF_CORE_READ_STR_INTO(&conn.comm, task, comm);
+	if (socket_state == TCP_SYN_SENT) {
+		/* not counted yet, so nothing of it is older: it will be opened, or fail, before our eyes */
+		conn.role = ROLE_SOURCE;
+		if (bpf_map_update_elem(&conns, &key, &conn, BPF_NOEXIST) == -E2BIG)
+			count_error(OP_CONNS_UPDATE);
+		return 0;
+	}
+	conn.adopted = 1;
+	conn.established_ns = conn.opened_ns;
+	conn.role = guess_role(sk, tp);
+	conn.local_port = local_port_of(tp);
+	conn.remote_port = bpf_ntohs(sk->__sk_common.skc_dport);
+	read_pair(sk, &pair, conn.role, conn.local_port, conn.remote_port);
+	if (!count_loopback && is_loopback(pair.remote_ip))
+		return 0;
+	set_executable(&pair, &conn);
+	conn.slot = slot_of(&pair);
+	slot = get_slot(conn.slot);
+	if (!slot)
+		return 0;
+	read_exact(tp, &before);
+	conn.sent_before = before.value[CLAIM_SENT];
+	conn.received_before = before.value[CLAIM_RECEIVED];
+#pragma unroll
+	for (int i = 0; i < CLAIMS; i++)
+		conn.claims[i] = claim_word(conn.id, before.value[i]);
+	/* before the connection can be found, so that its close never makes the gauge negative */
+	add(&slot->adopted, 1);
+	__sync_fetch_and_add(&slot->active, 1);
+	failed = bpf_map_update_elem(&conns, &key, &conn, BPF_NOEXIST);
+	if (failed) {
+		__sync_fetch_and_add(&slot->adopted, -1);
+		__sync_fetch_and_add(&slot->active, -1);
+		if (failed != -EEXIST)
+			count_error(OP_CONNS_UPDATE);
+	}
+	slot_changed(slot);
+	return 0;
+}
