@@ -1,0 +1,96 @@
+/** The `access_log` exporter: one line per connection, in ztunnel's text or JSON, to stdout, stderr or a file. */
+import type { Consumer, Exporter, ExporterFactory, Settings } from '../../collector/component.ts';
+import { described, type Infer, object, oneOf, string, withDefault } from '../../collector/schema.ts';
+import type { CounterHandle } from '../../collector/telemetry.ts';
+import type { IdentifiedRecords } from '../../identity/types.ts';
+import { LOG_EVENTS } from '../../semconv/log-record.ts';
+import { AGENT_METRICS } from '../../semconv/registry.ts';
+import { createJsonFormat } from './json-format.ts';
+import type { LineFormat } from './line-format.ts';
+import { type DropReason, LineWriter } from './line-writer.ts';
+import { createOutput } from './open-output.ts';
+import { createTextFormat } from './text-format.ts';
+
+/** About 160,000 lines: some seconds of a saturated node, in which a rotation or a stalled reader does no harm. */
+const BUFFER_BYTES = 64 * 1024 * 1024;
+
+const schema = object({
+  format: described('Form of a line', withDefault(oneOf(['text', 'json']), 'text')),
+  output: described(
+    'stdout, stderr, or the path of a file (opened anew on SIGHUP), a device or a FIFO',
+    withDefault(string(), 'stdout'),
+  ),
+  level: described('debug also prints the opening of connections', withDefault(oneOf(['info', 'debug']), 'info')),
+});
+
+type Config = Infer<typeof schema>;
+
+export const accessLogExporter: ExporterFactory<Config> = {
+  kind: 'exporter',
+  type: 'access_log',
+  description: 'One line per connection, in the text or JSON of ztunnel, to stdout, stderr or a file',
+  signals: ['logs'],
+  accepts: 'identified',
+  schema,
+  create: (settings, config) => new AccessLogExporter(settings, config),
+};
+
+class AccessLogExporter implements Exporter, Consumer<IdentifiedRecords> {
+  readonly #format: LineFormat;
+  readonly #printsOpens: boolean;
+  readonly #writer: LineWriter;
+
+  constructor(settings: Settings, config: Config) {
+    this.#format = config.format === 'json' ? createJsonFormat() : createTextFormat();
+    this.#printsOpens = config.level === 'debug';
+    const counters = new Map<DropReason, CounterHandle>();
+    const counter = (reason: DropReason): CounterHandle => {
+      const known = counters.get(reason) ?? settings.telemetry.counter(AGENT_METRICS.accessLogDropped, { reason });
+      counters.set(reason, known);
+      return known;
+    };
+    this.#writer = new LineWriter({
+      output: createOutput(config.output, `exporters.${settings.id}.output`),
+      limitBytes: BUFFER_BYTES,
+      logger: settings.logger,
+      onDropped: (reason, lines) => counter(reason).add(lines),
+    });
+  }
+
+  start(): Promise<void> {
+    return this.#writer.open();
+  }
+
+  shutdown(deadline: AbortSignal): Promise<void> {
+    return this.#writer.close(deadline);
+  }
+
+  reopen(): void {
+    void this.#writer.reopen();
+  }
+
+  logs(): Consumer<IdentifiedRecords> {
+    return this;
+  }
+
+  consume({ records, peers, source }: IdentifiedRecords): void {
+    const printed = this.#printsOpens ? records.length : countPrinted(records);
+    if (printed === 0 || !this.#writer.admits(printed)) return;
+    let lines = '';
+    for (let i = 0; i < records.length; i++) {
+      const record = records[i]!;
+      if (this.#printsOpens || isPrinted(record)) lines += this.#format(record, peers[i]!, source);
+    }
+    this.#writer.write(Buffer.from(lines));
+  }
+}
+
+type Records = IdentifiedRecords['records'];
+
+const isPrinted = ({ event }: Records[number]): boolean => LOG_EVENTS[event].level !== 'debug';
+
+function countPrinted(records: Records): number {
+  let count = 0;
+  for (const record of records) if (isPrinted(record)) count++;
+  return count;
+}
