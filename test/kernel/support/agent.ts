@@ -1,0 +1,159 @@
+/** Runs the agent as an operator does: a configuration file, a page, a log file, a signal to stop it. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { get } from 'node:http';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type LogLine, parseLog } from './access-log.ts';
+import { undoLater } from './cleanup.ts';
+import { eventually } from './eventually.ts';
+import { type TestWorkload, writeIdentityFile } from './identity-file.ts';
+import { Page } from './prometheus-text.ts';
+
+export const PROGRAM = join(import.meta.dirname, '..', '..', '..', 'dist', 'tcpledger.cjs');
+
+export interface AgentOptions {
+  readonly workloads?: readonly TestWorkload[];
+  /** Over the receiver's defaults of these tests. */
+  readonly receiver?: Readonly<Record<string, unknown>>;
+  readonly identity?: Readonly<Record<string, unknown>>;
+  /** OTLP/HTTP endpoint to which log records go beside the log file. */
+  readonly logsTo?: string;
+  /** false: metrics only. */
+  readonly accessLog?: boolean;
+}
+
+export interface Agent {
+  readonly pid: number;
+  readonly url: string;
+  scrape(): Promise<Page>;
+  /** The access log so far. */
+  log(): LogLine[];
+  /** Standard error so far: the agent's own log. */
+  stderr(): string;
+  /** Replaces the identity file; resolves when it is written, not when it is read. */
+  rename(workloads: readonly TestWorkload[]): void;
+  /** Resident memory in bytes. */
+  residentBytes(): number;
+  /** SIGTERM; resolves to the exit code. */
+  stop(): Promise<number | null>;
+  /** SIGKILL. */
+  kill(): Promise<void>;
+}
+
+/** Resolves when /readyz says yes; rejects with what the agent wrote if it ends before. */
+export async function startAgent(options: AgentOptions = {}): Promise<Agent> {
+  if (!existsSync(PROGRAM)) throw new Error(`${PROGRAM} is missing: run "npm run build"`);
+  const directory = mkdtempSync(join(tmpdir(), 'tcpledger-test-'));
+  const removeDirectory = undoLater(() => rmSync(directory, { recursive: true }));
+  const identityFile = join(directory, 'workloads.json');
+  const logFile = join(directory, 'access.log');
+  const port = await freePort();
+  writeIdentityFile(identityFile, options.workloads ?? []);
+  const configFile = join(directory, 'config.json');
+  writeFileSync(configFile, JSON.stringify(configuration(options, port, identityFile, logFile), null, 2));
+
+  // dies with the process that runs the tests, even if that is killed
+  const child = spawn('setpriv', ['--pdeathsig', 'KILL', process.execPath, PROGRAM, 'run', '--config', configFile], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  const kill = undoLater(() => child.kill('SIGKILL'));
+  let stderr = '';
+  child.stderr!.on('data', (text: Buffer) => {
+    stderr += text.toString();
+  });
+  const exited = new Promise<number | null>((resolve) => {
+    child.once('exit', (code) => resolve(code));
+  });
+  const url = `http://127.0.0.1:${port}`;
+  const ended = async (): Promise<number | null> => {
+    const code = await exited;
+    kill();
+    removeDirectory();
+    return code;
+  };
+
+  await ready(child, url, () => stderr);
+  let lastLog: LogLine[] = [];
+  return {
+    pid: child.pid!,
+    url,
+    scrape: async () => new Page((await fetchText(`${url}/metrics`)).body),
+    log: () => {
+      if (existsSync(logFile)) lastLog = parseLog(readFileSync(logFile, 'utf8'));
+      return lastLog;
+    },
+    stderr: () => stderr,
+    rename: (workloads) => writeIdentityFile(identityFile, workloads),
+    residentBytes: () => {
+      const [, kilobytes] = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${child.pid}/status`, 'utf8'))!;
+      return Number(kilobytes) * 1024;
+    },
+    async stop() {
+      child.kill('SIGTERM');
+      const code = await exited;
+      // what the agent wrote while it stopped belongs to the log
+      if (existsSync(logFile)) lastLog = parseLog(readFileSync(logFile, 'utf8'));
+      await ended();
+      return code;
+    },
+    async kill() {
+      child.kill('SIGKILL');
+      await ended();
+    },
+  };
+}
+
+function configuration(options: AgentOptions, port: number, identityFile: string, logFile: string): unknown {
+  const logExporters = ['access_log', ...(options.logsTo === undefined ? [] : ['otlp_http'])];
+  const withLog = options.accessLog !== false;
+  return {
+    receivers: { ebpf_tcp: { settle_interval: '200ms', ...options.receiver } },
+    processors: { identity: { sources: ['file'], file: { path: identityFile }, ...options.identity } },
+    exporters: {
+      prometheus: { endpoint: `127.0.0.1:${port}` },
+      ...(withLog ? { access_log: { format: 'json', output: logFile } } : {}),
+      ...(options.logsTo === undefined ? {} : { otlp_http: { endpoint: options.logsTo } }),
+    },
+    service: {
+      pipelines: {
+        metrics: { receivers: ['ebpf_tcp'], processors: ['identity'], exporters: ['prometheus'] },
+        ...(withLog ? { logs: { receivers: ['ebpf_tcp'], processors: ['identity'], exporters: logExporters } } : {}),
+      },
+    },
+  };
+}
+
+async function ready(child: ChildProcess, url: string, stderr: () => string): Promise<void> {
+  await eventually(async () => {
+    if (child.exitCode !== null) return;
+    const { status, body } = await fetchText(`${url}/readyz`);
+    if (status !== 200) throw new Error(`not ready: ${body}\n${stderr()}`);
+  }, 300);
+  if (child.exitCode !== null) throw new Error(`the agent ended with ${child.exitCode}:\n${stderr()}`);
+}
+
+/** A connection of its own for each request, which is over when this resolves. */
+function fetchText(url: string): Promise<{ status: number; body: string }> {
+  return new Promise((resolve, reject) => {
+    get(url, { agent: false }, (response) => {
+      const parts: Buffer[] = [];
+      response.on('data', (part: Buffer) => parts.push(part));
+      response.on('end', () => resolve({ status: response.statusCode!, body: Buffer.concat(parts).toString() }));
+      response.on('error', reject);
+    }).on('error', reject);
+  });
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => {
+    server.listen(0, '127.0.0.1', resolve);
+  });
+  const { port } = server.address() as { port: number };
+  await new Promise<void>((resolve) => {
+    server.close(() => resolve());
+  });
+  return port;
+}

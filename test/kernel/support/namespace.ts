@@ -1,0 +1,131 @@
+/**
+ * Network namespaces with addresses to spare. A whole prefix is local in each (`ip route add local`), so a test takes
+ * any address of it without configuring it, and two of them know the way to each other.
+ */
+import { existsSync, readdirSync } from 'node:fs';
+import { undoLater } from './cleanup.ts';
+import { run, runSync } from './command.ts';
+
+const PREFIX = 'tcpl-';
+
+let made = 0;
+
+export interface Namespace {
+  readonly name: string;
+  /** Runs a program inside. */
+  exec(program: string, ...args: string[]): Promise<string>;
+  sysctl(key: string, value: string): Promise<void>;
+  /** A rule in this namespace's nftables, in the table `test` with chains `input` and `output`. */
+  nft(chain: 'input' | 'output', rule: string): Promise<void>;
+  /** Takes all rules away. */
+  nftFlush(): Promise<void>;
+  remove(): void;
+}
+
+/** Two namespaces joined by a veth pair called eth0 at both ends; link-local addresses fe80::71 and fe80::72. */
+export interface Link {
+  /** 10.71.0.0/16 and fd71::/64 are local here. */
+  readonly client: Namespace;
+  /** 10.72.0.0/16 and fd72::/64 are local here. */
+  readonly server: Namespace;
+  remove(): void;
+}
+
+export const LINK_LOCAL = { client: 'fe80::71', server: 'fe80::72' } as const;
+
+/** A namespace with loopback alone; 10.73.0.0/16 and fd73::/64 are local, and so is `local4` if given. */
+export async function loopbackNamespace(local4: string[] = []): Promise<Namespace> {
+  const namespace = await create();
+  await configure([
+    ...['10.73.0.0/16', ...local4].map((prefix) => `-n ${namespace.name} route add local ${prefix} dev lo`),
+    `-n ${namespace.name} -6 route add local fd73::/64 dev lo`,
+  ]);
+  return namespace;
+}
+
+export async function linkedNamespaces(): Promise<Link> {
+  const client = await create();
+  const server = await create();
+  await run('ip', [
+    'link',
+    'add',
+    'eth0',
+    'netns',
+    client.name,
+    'type',
+    'veth',
+    'peer',
+    'name',
+    'eth0',
+    'netns',
+    server.name,
+  ]);
+  await configure([...linkEnd(client.name, 71, 72), ...linkEnd(server.name, 72, 71)]);
+  return {
+    client,
+    server,
+    remove() {
+      client.remove();
+      server.remove();
+    },
+  };
+}
+
+function linkEnd(name: string, here: number, there: number): string[] {
+  return [
+    `-n ${name} link set eth0 addrgenmode none`,
+    `-n ${name} link set eth0 up`,
+    `-n ${name} address add 10.70.0.${here}/24 dev eth0`,
+    `-n ${name} address add fe80::${here}/64 dev eth0 nodad`,
+    `-n ${name} route add local 10.${here}.0.0/16 dev lo`,
+    `-n ${name} -6 route add local fd${here}::/64 dev lo`,
+    `-n ${name} route add 10.${there}.0.0/16 via 10.70.0.${there}`,
+    `-n ${name} -6 route add fd${there}::/64 via fe80::${there} dev eth0`,
+  ];
+}
+
+async function configure(commands: string[]): Promise<void> {
+  // one process each: `ip -batch` takes -n and -6 for the whole batch only
+  for (const command of commands) await run('ip', command.split(' '));
+}
+
+async function create(): Promise<Namespace> {
+  removeStale();
+  const name = `${PREFIX}${process.pid}-${made++}`;
+  await run('ip', ['netns', 'add', name]);
+  const remove = undoLater(() => runSync('ip', ['netns', 'delete', name]));
+  const exec = (program: string, ...args: string[]): Promise<string> =>
+    run('ip', ['netns', 'exec', name, program, ...args]);
+  const sysctl = async (key: string, value: string): Promise<void> => {
+    await exec('sysctl', '-qw', `${key}=${value}`);
+  };
+  await run('ip', ['-n', name, 'link', 'set', 'lo', 'up']);
+  await sysctl('net.ipv6.ip_nonlocal_bind', '1');
+  await exec(
+    'nft',
+    'add table inet test; ' +
+      'add chain inet test input { type filter hook input priority 0; }; ' +
+      'add chain inet test output { type filter hook output priority 0; }',
+  );
+  return {
+    name,
+    exec,
+    sysctl,
+    async nft(chain, rule) {
+      await exec('nft', `add rule inet test ${chain} ${rule}`);
+    },
+    async nftFlush() {
+      await exec('nft', 'flush table inet test');
+    },
+    remove,
+  };
+}
+
+/** Namespaces of test processes that were killed before they could clean up. */
+function removeStale(): void {
+  if (made > 0 || !existsSync('/run/netns')) return;
+  for (const name of readdirSync('/run/netns')) {
+    const pid = /^tcpl-(\d+)-\d+$/.exec(name)?.[1];
+    if (pid !== undefined && !existsSync(`/proc/${pid}`)) runSync('ip', ['netns', 'delete', name]);
+  }
+}

@@ -1,0 +1,268 @@
+/** A process with one end of connections, and its sockets. Each call is one command to test/kernel/tool. */
+import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import type { Readable, Writable } from 'node:stream';
+import { undoLater } from './cleanup.ts';
+import type { Namespace } from './namespace.ts';
+import { peerProgram } from './tool.ts';
+
+/** What the application's side knows of a connection; addresses as access logs write them, bytes of payload. */
+export interface EndReport {
+  readonly local: string;
+  readonly remote: string;
+  /** Taken from the application by the kernel, and handed to it. */
+  readonly written: number;
+  readonly read: number;
+  /** Received and not yet read; written and not yet acknowledged; written and not yet sent. */
+  readonly unread: number;
+  readonly unacked: number;
+  readonly unsent: number;
+  /** TCP_INFO; absent for MPTCP. */
+  readonly state?: string;
+  readonly kernelSent?: number;
+  readonly kernelReceived?: number;
+  readonly retransmitted?: number;
+  readonly fastOpen?: boolean;
+}
+
+type Reply = Readonly<Record<string, string | number | boolean>>;
+
+/** What a system call said. */
+export class PeerError extends Error {
+  readonly errno: string;
+
+  constructor(command: string, reply: Reply) {
+    super(`${command}: ${reply.call} failed with ${reply.errno}`);
+    this.errno = String(reply.errno);
+  }
+}
+
+export class Peer {
+  readonly #process: ChildProcessByStdio<Writable, Readable, null>;
+  readonly #waiting: ((line: string | undefined) => void)[] = [];
+  readonly #dead: Promise<void>;
+  readonly #undo: () => void;
+
+  private constructor(child: ChildProcessByStdio<Writable, Readable, null>) {
+    this.#process = child;
+    this.#undo = undoLater(() => child.kill('SIGKILL'));
+    const lines = createInterface({ input: child.stdout });
+    lines.on('line', (line) => this.#waiting.shift()?.(line));
+    this.#dead = new Promise((resolve) => {
+      child.once('exit', () => resolve());
+    });
+    lines.once('close', () => {
+      for (const answer of this.#waiting.splice(0)) answer(undefined);
+    });
+    child.stdin.on('error', () => {
+      // its death is told by the end of its output
+    });
+  }
+
+  static async start(namespace?: Namespace): Promise<Peer> {
+    const program = await peerProgram();
+    const args = namespace === undefined ? [program, 'play'] : ['ip', 'netns', 'exec', namespace.name, program, 'play'];
+    return new Peer(spawn(args[0]!, args.slice(1), { stdio: ['pipe', 'pipe', 'inherit'] }));
+  }
+
+  get pid(): number {
+    return this.#process.pid!;
+  }
+
+  /** One command, one reply. Commands queue; a reply with an errno rejects. */
+  async ask(command: string, ...args: (string | number)[]): Promise<Reply> {
+    const line = [command, ...args].join(' ');
+    const answer = new Promise<string | undefined>((resolve) => {
+      this.#waiting.push(resolve);
+    });
+    this.#process.stdin.write(`${line}\n`);
+    const text = await answer;
+    if (text === undefined) throw new Error(`the peer ended at: ${line}`);
+    const reply = JSON.parse(text) as Reply;
+    if (reply.errno !== undefined) throw new PeerError(line, reply);
+    return reply;
+  }
+
+  async socket(family: 4 | 6, kind: 'tcp' | 'mptcp' = 'tcp'): Promise<Socket> {
+    return new Socket(this, Number((await this.ask('socket', family, kind)).fd));
+  }
+
+  /** Moves the process; sockets made later belong to that cgroup. */
+  async joinCgroup(directory: string): Promise<void> {
+    await this.ask('cgroup', directory);
+  }
+
+  /** Moves the process; sockets made later belong to that namespace. */
+  async joinNamespace(namespace: Namespace): Promise<void> {
+    await this.ask('setns', `/run/netns/${namespace.name}`);
+  }
+
+  /** Ends as an application does that returns from main: the kernel closes what is open. */
+  async end(): Promise<void> {
+    this.#process.stdin.end();
+    await this.#dead;
+    this.#undo();
+  }
+
+  async kill(): Promise<void> {
+    this.#process.kill('SIGKILL');
+    await this.#dead;
+    this.#undo();
+  }
+}
+
+type Option =
+  | 'reuseaddr'
+  | 'reuseport'
+  | 'keepalive'
+  | 'oobinline'
+  | 'sndbuf'
+  | 'rcvbuf'
+  | 'noport'
+  | 'v6only'
+  | 'nodelay'
+  | 'cork'
+  | 'keepidle'
+  | 'keepintvl'
+  | 'keepcnt'
+  | 'syncnt'
+  | 'linger2'
+  | 'defer_accept'
+  | 'user_timeout'
+  | 'fastopen'
+  | 'fastopen_connect'
+  | 'repair'
+  | 'repair_queue'
+  | 'queue_seq';
+
+/** TCP states by the kernel's numbers. */
+export const STATE = { established: 1, finWait1: 4, finWait2: 5, close: 7, closeWait: 8, lastAck: 9 } as const;
+
+export class Socket {
+  readonly peer: Peer;
+  readonly fd: number;
+
+  constructor(peer: Peer, fd: number) {
+    this.peer = peer;
+    this.fd = fd;
+  }
+
+  async option(name: Option, value: number): Promise<void> {
+    await this.peer.ask('option', this.fd, name, value);
+  }
+
+  async get(name: Option): Promise<number> {
+    return Number((await this.peer.ask('get', this.fd, name)).value);
+  }
+
+  /** Seconds; 0: close sends a reset. */
+  async linger(seconds: number): Promise<void> {
+    await this.peer.ask('linger', this.fd, seconds);
+  }
+
+  async bind(host: string, port = 0): Promise<void> {
+    await this.peer.ask('bind', this.fd, host, port);
+  }
+
+  /** The port. */
+  async listen(backlog = 128): Promise<number> {
+    return Number((await this.peer.ask('listen', this.fd, backlog)).port);
+  }
+
+  async accept(): Promise<Socket> {
+    return new Socket(this.peer, Number((await this.peer.ask('accept', this.fd)).fd));
+  }
+
+  async connect(host: string, port: number): Promise<void> {
+    await this.peer.ask('connect', this.fd, host, port);
+  }
+
+  /** Begins to connect without waiting. Rejects if it failed at once. */
+  async start(host: string, port: number): Promise<void> {
+    await this.peer.ask('start', this.fd, host, port).catch((error: unknown) => {
+      if (!(error instanceof PeerError && error.errno === 'EINPROGRESS')) throw error;
+    });
+  }
+
+  /** How the connect ended that was started. */
+  async outcome(): Promise<void> {
+    await this.peer.ask('outcome', this.fd);
+  }
+
+  /** Connects with data in the SYN, if there is a cookie. Resolves to the bytes taken. */
+  async fastOpen(host: string, port: number, bytes: number): Promise<number> {
+    return Number((await this.peer.ask('fastopen', this.fd, host, port, bytes)).sent);
+  }
+
+  /** connect to AF_UNSPEC: the socket is as it was before it was connected. */
+  async disconnect(): Promise<void> {
+    await this.peer.ask('unspec', this.fd);
+  }
+
+  async send(bytes: number, how: 'send' | 'oob' | 'sendfile' | 'splice' | 'zerocopy' = 'send'): Promise<void> {
+    await this.peer.ask(how, this.fd, bytes);
+  }
+
+  /** As much as goes in without waiting, at most so many bytes; resolves when no more goes. */
+  async stuff(bytes: number): Promise<void> {
+    await this.peer.ask('stuff', this.fd, bytes).catch((error: unknown) => {
+      if (!(error instanceof PeerError && error.errno === 'EAGAIN')) throw error;
+    });
+  }
+
+  /** Reads exactly so many bytes. */
+  async receive(bytes: number, how: 'recv' | 'discard' = 'recv'): Promise<void> {
+    const { received } = await this.peer.ask(how, this.fd, bytes);
+    if (received !== bytes) throw new Error(`${received} of ${bytes} bytes before the end of the connection`);
+  }
+
+  async peek(bytes: number): Promise<void> {
+    await this.peer.ask('peek', this.fd, bytes);
+  }
+
+  async urgent(): Promise<void> {
+    await this.peer.ask('urgent', this.fd);
+  }
+
+  /** Reads up to the peer's end and resolves to the number of bytes. */
+  async receiveRest(): Promise<number> {
+    return Number((await this.peer.ask('eof', this.fd)).received);
+  }
+
+  /** Both directions at once. */
+  async exchange(send: number, receive: number): Promise<void> {
+    await this.peer.ask('exchange', this.fd, send, receive);
+  }
+
+  async shutdown(how: 'rd' | 'wr' | 'rdwr'): Promise<void> {
+    await this.peer.ask('shutdown', this.fd, how);
+  }
+
+  /** Until all that was written is acknowledged. */
+  async acknowledged(): Promise<void> {
+    await this.peer.ask('acked', this.fd);
+  }
+
+  /** Until so many bytes lie unread. */
+  async arrived(bytes: number): Promise<void> {
+    await this.peer.ask('arrived', this.fd, bytes);
+  }
+
+  async state(state: keyof typeof STATE): Promise<void> {
+    await this.peer.ask('state', this.fd, STATE[state]);
+  }
+
+  /** Of a listener: until so many connections wait to be accepted. */
+  async backlog(connections: number): Promise<void> {
+    await this.peer.ask('backlog', this.fd, connections);
+  }
+
+  async info(): Promise<EndReport> {
+    return (await this.peer.ask('info', this.fd)) as unknown as EndReport;
+  }
+
+  /** The report is from just before. */
+  async close(): Promise<EndReport> {
+    return (await this.peer.ask('close', this.fd)) as unknown as EndReport;
+  }
+}

@@ -1,0 +1,25 @@
+/** Compiles test/kernel/tool once per state of its sources. */
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync } from 'node:fs';
+import { join } from 'node:path';
+import { run } from './command.ts';
+
+const SOURCES = join(import.meta.dirname, '..', 'tool');
+const CACHE = join(import.meta.dirname, '..', '..', '..', 'node_modules', '.cache', 'tcpledger-test');
+const FLAGS = ['-std=gnu11', '-O2', '-Wall', '-Wextra', '-Werror', '-D_GNU_SOURCE'];
+
+/** Path of the peer program. */
+export async function peerProgram(): Promise<string> {
+  const files = readdirSync(SOURCES).sort();
+  const hash = createHash('sha256').update(FLAGS.join(' '));
+  for (const file of files) hash.update(file).update(readFileSync(join(SOURCES, file)));
+  const program = join(CACHE, `peer-${hash.digest('hex').slice(0, 16)}`);
+  if (existsSync(program)) return program;
+  mkdirSync(CACHE, { recursive: true });
+  // several test files may compile at once: each for itself, the last one's rename wins
+  const own = `${program}.${process.pid}`;
+  const units = files.filter((file) => file.endsWith('.c')).map((file) => join(SOURCES, file));
+  await run('clang', [...FLAGS, ...units, '-o', own]);
+  renameSync(own, program);
+  return program;
+}
