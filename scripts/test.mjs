@@ -1,6 +1,6 @@
 /**
  * `npm test`: installs what is missing, builds what is out of date, runs the whole test suite. Arguments after `--` go
- * to vitest.
+ * to vitest. `--prepare` installs and builds, and runs nothing.
  */
 import { spawnSync } from 'node:child_process';
 import { build, installNpmPackages, installSystemPackages, requireNode, say } from './lib/prepare.mjs';
@@ -11,6 +11,7 @@ requireNode();
 installSystemPackages([...RUN_NEEDS, ...BPF_BUILD_NEEDS, ...TEST_NEEDS], 'npm test');
 installNpmPackages();
 build();
+if (process.argv.includes('--prepare')) process.exit();
 
 const projects = [];
 if (process.getuid() !== 0) {

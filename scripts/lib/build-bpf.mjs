@@ -12,7 +12,18 @@ export const BPF_OUTPUT = 'dist/tcpledger.bpf.o';
  * v3 has compare-and-swap and 32-bit jumps (kernel 5.12); -g makes the BTF that libbpf relocates by. Freestanding: a map
  * may be called `index`. Unused parameters are no mistake where the kernel gives the signature.
  */
-const FLAGS = ['-target', 'bpf', '-mcpu=v3', '-ffreestanding', '-O2', '-g', '-Wall', '-Wextra', '-Wno-unused-parameter', '-Werror'];
+const FLAGS = [
+  '-target',
+  'bpf',
+  '-mcpu=v3',
+  '-ffreestanding',
+  '-O2',
+  '-g',
+  '-Wall',
+  '-Wextra',
+  '-Wno-unused-parameter',
+  '-Werror',
+];
 
 /** With `-target bpf` clang does not look where Debian keeps <asm/types.h>. */
 const includes = multiarch && existsSync(`/usr/include/${multiarch}`) ? ['-isystem', `/usr/include/${multiarch}`] : [];

@@ -1,0 +1,32 @@
+/** `tcpledger`: reads the command line, runs the command, turns what it threw into a message and an exit code. */
+
+import { VERSION } from '../build-info.ts';
+import { ERROR_CODES, TcpledgerError } from '../collector/errors.ts';
+import { parseArguments } from './arguments.ts';
+import { help } from './help.ts';
+import { report } from './report.ts';
+
+async function main(args: readonly string[]): Promise<number> {
+  const invocation = parseArguments(args);
+  switch (invocation.kind) {
+    case 'help':
+      process.stdout.write(help());
+      return 0;
+    case 'version':
+      process.stdout.write(`tcpledger ${VERSION}\n`);
+      return 0;
+    case 'command': {
+      const run = await invocation.command.load();
+      return run(invocation.options);
+    }
+  }
+}
+
+main(process.argv.slice(2)).then(
+  // Exits by itself: a handle that some library left open must not keep a stopped agent alive.
+  (exitCode) => process.exit(exitCode),
+  (error: unknown) => {
+    report(error);
+    process.exit(error instanceof TcpledgerError ? error.exitCode : ERROR_CODES.TCPL_E_INTERNAL);
+  },
+);
