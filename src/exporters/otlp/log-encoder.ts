@@ -1,0 +1,176 @@
+/**
+ * Encodes connection records as an OTLP ExportLogsServiceRequest, straight to protobuf. What is the same for every
+ * record of a pair is encoded once and copied; per record there remain the times, the client's port and the figures.
+ *
+ * Message shapes: opentelemetry-proto, logs/v1/logs.proto (field numbers beside each write).
+ */
+import type { Peers } from '../../identity/types.ts';
+import type { ConnectionRecord, PairSource } from '../../receiver/types.ts';
+import {
+  clientAddress,
+  connectionAttributes,
+  destinationFields,
+  flowAttributes,
+  LOG_EVENTS,
+  type LogEvent,
+  outcomeFields,
+  pairAttributes,
+  serverAddress,
+  sourceFields,
+} from '../../semconv/log-record.ts';
+import { AttributeWriter } from './attribute-writer.ts';
+import { ProtobufWriter, tag, WIRE_BYTES, WIRE_FIXED64, WIRE_VARINT } from './protobuf-writer.ts';
+import { type ResourceAttributes, SCOPE_NAME } from './resource.ts';
+
+/** LogRecord.attributes = 6 */
+const ATTRIBUTES = 6;
+
+const TIME_UNIX_NANO = tag(1, WIRE_FIXED64);
+const OBSERVED_TIME_UNIX_NANO = tag(11, WIRE_FIXED64);
+/** ScopeLogs.log_records */
+const LOG_RECORDS = tag(2, WIRE_BYTES);
+
+/** What the records of a pair share. A coarse pair's remote address changes, so the ends are part of the key. */
+interface PairPart {
+  readonly localAddress: string;
+  readonly remoteAddress: string;
+  readonly servicePort: number;
+  readonly attributes: Buffer;
+}
+
+export class LogEncoder {
+  readonly #writer = new ProtobufWriter();
+  readonly #attributes = new AttributeWriter(this.#writer, ATTRIBUTES);
+  readonly #scratch = new ProtobufWriter(2048);
+  readonly #scratchAttributes = new AttributeWriter(this.#scratch, ATTRIBUTES);
+  readonly #pairs = new WeakMap<Peers, PairPart>();
+  readonly #eventParts: Readonly<Record<LogEvent, Buffer>>;
+  readonly #resource: Buffer;
+  readonly #scope: Buffer;
+  #count = 0;
+
+  constructor(resource: ResourceAttributes, version: string) {
+    this.#resource = encodeResource(resource);
+    this.#scope = encodeScope(version);
+    this.#eventParts = { open: encodeEvent('open'), close: encodeEvent('close'), fail: encodeEvent('fail') };
+  }
+
+  /** Records added since the last `take`. */
+  get count(): number {
+    return this.#count;
+  }
+
+  /** Their bytes. */
+  get size(): number {
+    return this.#writer.length;
+  }
+
+  /** `observedMs`: wall-clock milliseconds at which the batch was read. */
+  add(record: ConnectionRecord, peers: Peers, source: PairSource, observedMs: number): void {
+    const writer = this.#writer;
+    const pair = this.#pairPart(record, peers);
+    writer.byte(LOG_RECORDS);
+    const start = writer.begin();
+    const { seconds, nanos } = source.wallClock(record.timeNs);
+    writer.byte(TIME_UNIX_NANO);
+    writer.timeNanos(seconds, nanos);
+    writer.raw(this.#eventParts[record.event]);
+    const observedSeconds = Math.floor(observedMs / 1000);
+    writer.byte(OBSERVED_TIME_UNIX_NANO);
+    writer.timeNanos(observedSeconds, (observedMs - observedSeconds * 1000) * 1_000_000);
+    writer.raw(pair.attributes);
+    const attributes = this.#attributes;
+    const client = clientAddress(record);
+    if (client !== '') attributes.string('src.addr', client);
+    outcomeFields(record, attributes);
+    connectionAttributes(record, source.bootId, attributes);
+    writer.end(start);
+    this.#count++;
+  }
+
+  /** The request with every record added since the last call, in a buffer of its own. */
+  take(): Buffer {
+    // ExportLogsServiceRequest { resource_logs = 1 { resource = 1, scope_logs = 2 { scope = 1, log_records = 2 … } } }
+    const scopeLogs = nested(2, this.#scope.length + this.#writer.length);
+    const size = this.#resource.length + scopeLogs.length + this.#scope.length + this.#writer.length;
+    const request = this.#writer.copy(nested(1, size), this.#resource, scopeLogs, this.#scope);
+    this.#writer.truncate(0);
+    this.#count = 0;
+    return request;
+  }
+
+  #pairPart(record: ConnectionRecord, peers: Peers): PairPart {
+    const known = this.#pairs.get(peers);
+    const servicePort = record.role === 'source' ? record.remotePort : record.localPort;
+    if (
+      known !== undefined &&
+      known.servicePort === servicePort &&
+      known.remoteAddress === record.remoteAddress &&
+      known.localAddress === record.localAddress
+    ) {
+      return known;
+    }
+    const attributes = this.#scratchAttributes;
+    this.#scratch.truncate(0);
+    sourceFields(peers, attributes);
+    const server = serverAddress(record);
+    if (server !== '') attributes.string('dst.addr', server);
+    destinationFields(peers, attributes);
+    flowAttributes(record, peers, attributes);
+    pairAttributes(peers, attributes);
+    const { localAddress, remoteAddress } = record;
+    const part = { localAddress, remoteAddress, servicePort, attributes: this.#scratch.copy() };
+    this.#pairs.set(peers, part);
+    return part;
+  }
+}
+
+/** The opening of a nested message: tag and length. */
+function nested(field: number, length: number): Buffer {
+  const writer = new ProtobufWriter(16);
+  writer.byte(tag(field, WIRE_BYTES));
+  writer.varint(length);
+  return writer.copy();
+}
+
+/** ResourceLogs.resource = 1, Resource.attributes = 1 */
+function encodeResource(resource: ResourceAttributes): Buffer {
+  const writer = new ProtobufWriter(512);
+  const attributes = new AttributeWriter(writer, 1);
+  writer.byte(tag(1, WIRE_BYTES));
+  const start = writer.begin();
+  for (const [name, value] of Object.entries(resource)) attributes.string(name, value);
+  writer.end(start);
+  return writer.copy();
+}
+
+/** ScopeLogs.scope = 1, InstrumentationScope { name = 1, version = 2 } */
+function encodeScope(version: string): Buffer {
+  const writer = new ProtobufWriter(64);
+  writer.byte(tag(1, WIRE_BYTES));
+  const start = writer.begin();
+  writer.byte(tag(1, WIRE_BYTES));
+  writer.string(SCOPE_NAME);
+  writer.byte(tag(2, WIRE_BYTES));
+  writer.string(version);
+  writer.end(start);
+  return writer.copy();
+}
+
+/** severity_number = 2, severity_text = 3, body = 5 { string_value = 1 }, event_name = 12 */
+function encodeEvent(event: LogEvent): Buffer {
+  const { severityNumber, severityText, message, eventName } = LOG_EVENTS[event];
+  const writer = new ProtobufWriter(128);
+  writer.byte(tag(2, WIRE_VARINT));
+  writer.varint(severityNumber);
+  writer.byte(tag(3, WIRE_BYTES));
+  writer.string(severityText);
+  writer.byte(tag(5, WIRE_BYTES));
+  const body = writer.begin();
+  writer.byte(tag(1, WIRE_BYTES));
+  writer.string(message);
+  writer.end(body);
+  writer.byte(tag(12, WIRE_BYTES));
+  writer.string(eventName);
+  return writer.copy();
+}
