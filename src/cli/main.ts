@@ -16,10 +16,20 @@ async function main(args: readonly string[]): Promise<number> {
       process.stdout.write(`tcpledger ${VERSION}\n`);
       return 0;
     case 'command': {
-      const run = await invocation.command.load();
+      const run = await invocation.command.load().catch(rethrowLoadFailure);
       return run(invocation.options);
     }
   }
+}
+
+/** The code of most commands brings koffi, whose native part an installation may have left out. */
+function rethrowLoadFailure(error: Error): never {
+  if (!/koffi/i.test(error.message)) throw error;
+  throw new TcpledgerError(
+    'TCPL_E_LIBBPF',
+    `cannot load koffi, through which libbpf is called: ${error.message.split('\n')[0]} Install the packages again without --omit=optional (npm ci): the native part for ${process.platform}-${process.arch} is an optional dependency.`,
+    { cause: error },
+  );
 }
 
 main(process.argv.slice(2)).then(

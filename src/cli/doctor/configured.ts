@@ -1,0 +1,70 @@
+/** Whether what the configuration asks of this machine can be had: ports, places for pins. */
+import { accessSync, constants, existsSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { dirname } from 'node:path';
+import { loadConfigFile } from '../../collector/config/load.ts';
+import type { ResolvedConfig } from '../../collector/config/resolved.ts';
+import type { PrometheusConfig } from '../../exporters/prometheus/exporter.ts';
+import { addressText, listen } from '../../exporters/prometheus/listen.ts';
+import type { EbpfTcpConfig } from '../../receiver/receiver.ts';
+import { FACTORIES } from '../components.ts';
+import type { Finding } from './finding.ts';
+
+export interface Configured {
+  readonly findings: readonly Finding[];
+  /** Some receiver keeps its maps in a BPF file system. */
+  readonly pins: boolean;
+}
+
+export async function configured(file: string): Promise<Configured> {
+  const { config, mistakes } = await loadConfigFile(file, FACTORIES, process.env);
+  if (config === undefined) {
+    const detail = `${file}: ${mistakes.length === 1 ? 'one mistake' : `${mistakes.length} mistakes`}`;
+    const mend = `tcpledger validate --config ${file} tells each`;
+    return { findings: [{ feature: 'configuration', ok: false, detail, mend }], pins: false };
+  }
+  const pinPaths = pinPathsOf(config);
+  return {
+    findings: [
+      { feature: 'configuration', ok: true, detail: file },
+      ...(await Promise.all(endpointsOf(config).map(endpointFree))),
+      ...pinPaths.map(pinPathWritable),
+    ],
+    pins: pinPaths.length > 0,
+  };
+}
+
+const endpointsOf = (config: ResolvedConfig) =>
+  config.exporters
+    .filter(({ factory }) => factory.type === 'prometheus')
+    .map((exporter) => ({ id: exporter.id, ...(exporter.config as PrometheusConfig).endpoint }));
+
+const pinPathsOf = (config: ResolvedConfig): string[] =>
+  config.receivers
+    .filter(({ factory }) => factory.type === 'ebpf_tcp')
+    .map((receiver) => (receiver.config as EbpfTcpConfig).pin_path)
+    .filter((path) => path !== '');
+
+async function endpointFree({ id, host, port }: { id: string; host: string; port: number }): Promise<Finding> {
+  const feature = 'endpoint';
+  try {
+    const servers = await listen({ host, port }, `exporters.${id}.endpoint`, createServer);
+    await Promise.all(servers.map((server) => new Promise((closed) => server.close(closed))));
+    return { feature, ok: true, detail: `${addressText(host, port)} is free` };
+  } catch (error) {
+    return { feature, ok: false, detail: (error as Error).message };
+  }
+}
+
+function pinPathWritable(path: string): Finding {
+  let existing = path;
+  while (!existsSync(existing)) existing = dirname(existing);
+  const feature = 'pin path';
+  try {
+    accessSync(existing, constants.W_OK);
+    return { feature, ok: true, detail: path };
+  } catch (error) {
+    const mend = 'run as root, or choose another receivers.ebpf_tcp.pin_path below a BPF file system';
+    return { feature, ok: false, detail: `${path}: ${(error as Error).message}`, mend };
+  }
+}
