@@ -55,6 +55,9 @@ struct record {
 };
 _Static_assert(sizeof(struct record) == 160, "record has no hidden padding");
 
+/* Nothing else would put the type into the object's BTF, where the reader looks its offsets up: a ring has no value type. */
+const struct record *const record_type __attribute__((used)) = NULL;
+
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 16 * 1024 * 1024); /* access_log_buffer */

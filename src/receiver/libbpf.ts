@@ -1,0 +1,297 @@
+/**
+ * libbpf.so.1 and the few libc calls beside it, through koffi. Pointers are BigInts, 0n and null are NULL. Functions
+ * return libbpf's own codes: ≥ 0, or a negative errno; those that return pointers set errno.
+ *
+ * No callback is ever passed to C: koffi's callbacks from foreign threads crash, and a throw inside one loses what follows.
+ */
+import koffi, { type KoffiFunc } from 'koffi';
+import { TcpledgerError } from '../collector/errors.ts';
+
+export type Pointer = bigint;
+
+type Sync<A extends unknown[], R> = KoffiFunc<(...args: A) => R>;
+
+const MAP_FAILED = 2n ** 64n - 1n;
+const PROT_READ = 1;
+const PROT_WRITE = 2;
+const MAP_SHARED = 1;
+
+/** Verifier output that a failed load leaves behind. */
+const LOG_BYTES = 256 * 1024;
+
+export interface Libbpf {
+  readonly version: string;
+  /** Opens an object file; `readLog` gives what the verifier said of a later load that failed. */
+  open(path: string): { object: Pointer; readLog(): string };
+  load(object: Pointer): Promise<number>;
+  close(object: Pointer): void;
+  /** The object's BTF as it is in the file (copied). */
+  rawBtf(object: Pointer): Buffer;
+  map(object: Pointer, name: string): Pointer;
+  program(object: Pointer, name: string): Pointer;
+  mapFd(map: Pointer): number;
+  setMaxEntries(map: Pointer, entries: number): number;
+  setPinPath(map: Pointer, path: string): number;
+  /** The initial contents of a global-data map, writable until the object is loaded. */
+  initialValue(map: Pointer): Uint8Array;
+  programFd(program: Pointer): number;
+  setAutoload(program: Pointer, autoload: boolean): number;
+  attach(program: Pointer): Promise<Pointer>;
+  attachIterator(program: Pointer): Promise<Pointer>;
+  linkFd(link: Pointer): number;
+  pinLink(link: Pointer, path: string): number;
+  openLink(path: string): Pointer;
+  updateLink(link: Pointer, program: Pointer): number;
+  destroyLink(link: Pointer): Promise<number>;
+  /** Reads an iterator to its end: runs its program over everything. */
+  runIterator(link: Pointer): Promise<number>;
+  /** Runs a `syscall` program once, off the event loop. */
+  testRun(programFd: number): Promise<number>;
+  lookup(mapFd: number, key: Buffer, value: Buffer): number;
+  update(mapFd: number, key: Buffer | null, value: Buffer, flags: number): number;
+  remove(mapFd: number, key: Buffer): number;
+  nextKey(mapFd: number, key: Buffer | null, next: Buffer): number;
+  objectInfo(fd: number, info: Buffer): number;
+  /**
+   * Maps `length` bytes of a map. The view is never unmapped: one that outlives its mapping crashes the process.
+   * Throws with errno's name when the kernel refuses.
+   */
+  mmap(fd: number, length: number, offset: number, writable: boolean): ArrayBuffer;
+  /** Nanoseconds since boot, suspended time included: bpf_ktime_get_boot_ns. */
+  bootTimeNs(): number;
+}
+
+export function openLibbpf(): Libbpf {
+  const library = loadLibrary('libbpf.so.1');
+  const libc = loadLibrary('libc.so.6');
+  const declare = <A extends unknown[], R>(from: ReturnType<typeof koffi.load>, prototype: string): Sync<A, R> => {
+    try {
+      return from.func(prototype) as unknown as Sync<A, R>;
+    } catch (cause) {
+      throw new TcpledgerError(
+        'TCPL_E_LIBBPF',
+        `libbpf.so.1 lacks a function that the agent calls (${prototype}): it is older than 1.0. Install libbpf 1.0 or newer (Debian 12: apt-get install libbpf1).`,
+        { cause },
+      );
+    }
+  };
+
+  const OpenOptions = koffi.struct({
+    sz: 'size_t',
+    object_name: 'const char *',
+    relaxed_maps: 'bool',
+    pin_root_path: 'const char *',
+    reserved: 'uint32_t',
+    kconfig: 'const char *',
+    btf_custom_path: 'const char *',
+    kernel_log_buf: 'void *',
+    kernel_log_size: 'size_t',
+    kernel_log_level: 'uint32_t',
+  });
+  const Timespec = koffi.struct({ seconds: 'int64_t', nanos: 'int64_t' });
+
+  const bpf = {
+    version: declare<[], string>(library, 'const char *libbpf_version_string(void)'),
+    setPrint: declare<[null], unknown>(library, 'void *libbpf_set_print(void *print)'),
+    open: library.func('bpf_object__open_file', 'void *', ['const char *', koffi.pointer(OpenOptions)]),
+    load: declare<[Pointer], number>(library, 'int bpf_object__load(void *object)'),
+    close: declare<[Pointer], void>(library, 'void bpf_object__close(void *object)'),
+    btf: declare<[Pointer], Pointer>(library, 'void *bpf_object__btf(void *object)'),
+    rawBtf: declare<[Pointer, [number]], Pointer>(library, 'void *btf__raw_data(void *btf, _Out_ uint32_t *size)'),
+    findMap: declare<[Pointer, string], Pointer>(
+      library,
+      'void *bpf_object__find_map_by_name(void *object, const char *name)',
+    ),
+    findProgram: declare<[Pointer, string], Pointer>(
+      library,
+      'void *bpf_object__find_program_by_name(void *object, const char *name)',
+    ),
+    mapFd: declare<[Pointer], number>(library, 'int bpf_map__fd(void *map)'),
+    setMaxEntries: declare<[Pointer, number], number>(library, 'int bpf_map__set_max_entries(void *map, uint32_t n)'),
+    setPinPath: declare<[Pointer, string], number>(library, 'int bpf_map__set_pin_path(void *map, const char *path)'),
+    initialValue: declare<[Pointer, [number | bigint]], Pointer>(
+      library,
+      'void *bpf_map__initial_value(void *map, _Out_ size_t *size)',
+    ),
+    programFd: declare<[Pointer], number>(library, 'int bpf_program__fd(void *program)'),
+    setAutoload: declare<[Pointer, boolean], number>(
+      library,
+      'int bpf_program__set_autoload(void *program, bool autoload)',
+    ),
+    attach: declare<[Pointer], Pointer>(library, 'void *bpf_program__attach(void *program)'),
+    attachIterator: declare<[Pointer, null], Pointer>(
+      library,
+      'void *bpf_program__attach_iter(void *program, void *options)',
+    ),
+    linkFd: declare<[Pointer], number>(library, 'int bpf_link__fd(void *link)'),
+    pinLink: declare<[Pointer, string], number>(library, 'int bpf_link__pin(void *link, const char *path)'),
+    openLink: declare<[string], Pointer>(library, 'void *bpf_link__open(const char *path)'),
+    updateLink: declare<[Pointer, Pointer], number>(library, 'int bpf_link__update_program(void *link, void *program)'),
+    destroyLink: declare<[Pointer], number>(library, 'int bpf_link__destroy(void *link)'),
+    createIterator: declare<[number], number>(library, 'int bpf_iter_create(int link_fd)'),
+    testRun: declare<[number, Buffer], number>(library, 'int bpf_prog_test_run_opts(int fd, void *options)'),
+    lookup: declare<[number, Buffer, Buffer], number>(
+      library,
+      'int bpf_map_lookup_elem(int fd, const void *key, void *value)',
+    ),
+    update: declare<[number, Buffer | null, Buffer, number], number>(
+      library,
+      'int bpf_map_update_elem(int fd, const void *key, const void *value, uint64_t flags)',
+    ),
+    remove: declare<[number, Buffer], number>(library, 'int bpf_map_delete_elem(int fd, const void *key)'),
+    nextKey: declare<[number, Buffer | null, Buffer], number>(
+      library,
+      'int bpf_map_get_next_key(int fd, const void *key, void *next)',
+    ),
+    objectInfo: declare<[number, Buffer, [number]], number>(
+      library,
+      'int bpf_obj_get_info_by_fd(int fd, void *info, _Inout_ uint32_t *length)',
+    ),
+  };
+  const c = {
+    mmap: declare<[null, number, number, number, number, number], Pointer>(
+      libc,
+      'void *mmap(void *address, size_t length, int protection, int flags, int fd, int64_t offset)',
+    ),
+    read: declare<[number, Buffer, number], number>(libc, 'int64_t read(int fd, void *buffer, size_t count)'),
+    close: declare<[number], number>(libc, 'int close(int fd)'),
+    clock: libc.func('clock_gettime', 'int', ['int', koffi.out(koffi.pointer(Timespec))]),
+  };
+
+  /* libbpf would print its warnings on stderr; every failure is told by an error of ours instead */
+  bpf.setPrint(null);
+
+  return {
+    version: bpf.version(),
+    open(path) {
+      const log: Pointer = koffi.alloc('char', LOG_BYTES);
+      const text = new Uint8Array(koffi.view(log, LOG_BYTES));
+      const object: Pointer = bpf.open(path, {
+        sz: koffi.sizeof(OpenOptions),
+        object_name: 'tcpledger',
+        relaxed_maps: false,
+        pin_root_path: null,
+        reserved: 0,
+        kconfig: null,
+        btf_custom_path: null,
+        kernel_log_buf: log,
+        kernel_log_size: LOG_BYTES,
+        kernel_log_level: 0,
+      });
+      if (!object) throw systemError('bpf_object__open_file', path, koffi.errno());
+      return {
+        object,
+        readLog: () => Buffer.from(text.subarray(0, text.indexOf(0))).toString('latin1'),
+      };
+    },
+    load: (object) => later(bpf.load, object),
+    close: (object) => bpf.close(object),
+    rawBtf(object) {
+      const size: [number] = [0];
+      const data = bpf.rawBtf(bpf.btf(object), size);
+      return Buffer.from(koffi.view(data, size[0])).subarray();
+    },
+    map: (object, name) => present(bpf.findMap(object, name), `map ${name}`),
+    program: (object, name) => present(bpf.findProgram(object, name), `program ${name}`),
+    mapFd: (map) => bpf.mapFd(map),
+    setMaxEntries: (map, entries) => bpf.setMaxEntries(map, entries),
+    setPinPath: (map, path) => bpf.setPinPath(map, path),
+    initialValue(map) {
+      const size: [number | bigint] = [0];
+      const data = bpf.initialValue(map, size);
+      return new Uint8Array(koffi.view(data, Number(size[0])));
+    },
+    programFd: (program) => bpf.programFd(program),
+    setAutoload: (program, autoload) => bpf.setAutoload(program, autoload),
+    attach: (program) => later(bpf.attach, program),
+    attachIterator: (program) => later(bpf.attachIterator, program, null),
+    linkFd: (link) => bpf.linkFd(link),
+    pinLink: (link, path) => bpf.pinLink(link, path),
+    openLink: (path) => bpf.openLink(path),
+    updateLink: (link, program) => bpf.updateLink(link, program),
+    destroyLink: (link) => later(bpf.destroyLink, link),
+    async runIterator(link) {
+      const fd = bpf.createIterator(bpf.linkFd(link));
+      if (fd < 0) return fd;
+      const buffer = Buffer.alloc(4096);
+      let got: number;
+      do got = Number(await later(c.read, fd, buffer, buffer.length));
+      while (got > 0);
+      c.close(fd);
+      return got;
+    },
+    testRun: (programFd) => later(bpf.testRun, programFd, TEST_RUN_OPTIONS),
+    lookup: (fd, key, value) => bpf.lookup(fd, key, value),
+    update: (fd, key, value, flags) => bpf.update(fd, key, value, flags),
+    remove: (fd, key) => bpf.remove(fd, key),
+    nextKey: (fd, key, next) => bpf.nextKey(fd, key, next),
+    objectInfo: (fd, info) => bpf.objectInfo(fd, info, [info.length]),
+    mmap(fd, length, offset, writable) {
+      const at = c.mmap(null, length, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, fd, offset);
+      /* MAP_FAILED arrives as 2^64-1, and a view on null would abort the process */
+      if (at === MAP_FAILED || !at) throw systemError('mmap', `a BPF map (${length} bytes)`, koffi.errno());
+      return koffi.view(at, length);
+    },
+    bootTimeNs() {
+      const now: { seconds?: number; nanos?: number } = {};
+      c.clock(CLOCK_BOOTTIME, now);
+      return Number(now.seconds) * 1e9 + Number(now.nanos);
+    },
+  };
+}
+
+const CLOCK_BOOTTIME = 7;
+
+/** struct bpf_test_run_opts with nothing in it but its size (88 bytes): a `syscall` program without a context. */
+const TEST_RUN_OPTIONS = Buffer.alloc(88);
+TEST_RUN_OPTIONS.writeBigUInt64LE(88n);
+
+function loadLibrary(name: string): ReturnType<typeof koffi.load> {
+  try {
+    return koffi.load(name);
+  } catch (cause) {
+    throw new TcpledgerError(
+      'TCPL_E_LIBBPF',
+      `cannot load ${name}: ${(cause as Error).message}. Install libbpf 1.0 or newer (Debian and Ubuntu: apt-get install libbpf1; Fedora: dnf install libbpf; Alpine: apk add libbpf).`,
+      { cause },
+    );
+  }
+}
+
+/** Runs a call on a thread of libuv's pool. */
+function later<A extends unknown[], R>(call: Sync<A, R>, ...args: A): Promise<R> {
+  return new Promise((resolve, reject) => {
+    call.async(...args, (error: Error | null, result: R) => (error ? reject(error) : resolve(result)));
+  });
+}
+
+function present(pointer: Pointer | null, what: string): Pointer {
+  if (pointer) return pointer;
+  throw new TcpledgerError(
+    'TCPL_E_BPF_OBJECT',
+    `the BPF object has no ${what}: it does not belong to this build of the agent. Build again (npm run build).`,
+  );
+}
+
+/** errno → name, for the codes that these calls give. */
+const ERRNO_NAMES: Readonly<Record<number, string>> = {
+  1: 'EPERM',
+  2: 'ENOENT',
+  7: 'E2BIG',
+  9: 'EBADF',
+  12: 'ENOMEM',
+  13: 'EACCES',
+  16: 'EBUSY',
+  17: 'EEXIST',
+  22: 'EINVAL',
+  28: 'ENOSPC',
+  95: 'EOPNOTSUPP',
+  524: 'ENOTSUPP',
+};
+
+export const errnoName = (errno: number): string => ERRNO_NAMES[errno] ?? `errno ${errno}`;
+
+export function systemError(call: string, on: string, errno: number): NodeJS.ErrnoException {
+  const name = errnoName(errno);
+  return Object.assign(new Error(`${call} of ${on}: ${name}`), { code: name, errno, syscall: call });
+}

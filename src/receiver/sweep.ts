@@ -1,0 +1,178 @@
+/**
+ * Reading the mapped slots: what each has counted since it was last read. No system call, no copy of what has not
+ * changed. A slot whose `changes` is what it was is skipped; one that is being written while it is read is read again
+ * by the next sweep, since `changes` is raised behind the counters.
+ */
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import {
+  CONNECT_ERRORS,
+  HISTOGRAM_BUCKETS,
+  PAIR_COUNTERS,
+  PAIR_HISTOGRAMS,
+  PAIR_STRIDE,
+} from '../semconv/pair-fields.ts';
+import type { Layout } from './btf.ts';
+import type { Kernel } from './kernel.ts';
+
+/** Rows of a batch; the sweep hands it on when it is full. */
+const BATCH_ROWS = 1024;
+/** Slots looked at before the event loop gets its turn. */
+const SLICE = 4096;
+const TWO_32 = 2 ** 32;
+
+export interface SweptRows {
+  count: number;
+  readonly slot: Uint32Array;
+  readonly generation: Uint32Array;
+  readonly values: Float64Array;
+}
+
+export interface Sweep {
+  /**
+   * Gives the rows that have changed to `take`, in batches that it must not keep. `all`: looks behind `changes` too
+   * (at the end, and now and then: on a machine with weakly ordered memory a counter may be seen later than `changes`).
+   */
+  run(take: (rows: SweptRows) => void, all?: boolean): Promise<void>;
+  /** The same of one slot, at once. False if it has not changed. */
+  one(slot: number, take: (rows: SweptRows) => void): boolean;
+  /** These totals of a slot have been told before: only what it counts beyond them is news. */
+  told(slot: number, totals: Float64Array): void;
+  /** What the slot has counted in all, in the order of the batch's columns. */
+  totals(slot: number): Float64Array;
+  /** The slot was zeroed: so is what was read of it. */
+  forget(slot: number): void;
+  /** Low word of the slot's `changes` at its last reading. */
+  changesRead(slot: number): number;
+  /** Whether anything has been written since the last reading. */
+  changed(slot: number): boolean;
+  /** Established connections as read. */
+  active(slot: number): number;
+  /** [first, end) of the slots that may be in use, twice: the pairs' part and the coarse part. */
+  ranges(): readonly (readonly [number, number])[];
+}
+
+export function createSweep(kernel: Kernel): Sweep {
+  const { slot: layout, state } = kernel.layouts;
+  const words = new Uint32Array(kernel.slots);
+  const stateWords = new Uint32Array(kernel.state);
+  const stride = layout.size >>> 2;
+  const changesAt = layout.offset('changes') >>> 2;
+  const generationAt = layout.offset('generation') >>> 2;
+  const nextSlotAt = state.offset('next_slot') >>> 2;
+  const nextCoarseAt = state.offset('next_coarse') >>> 2;
+  const columns = columnsOf(layout);
+  const activeColumn = PAIR_COUNTERS.indexOf('active');
+
+  const changes = new Uint32Array(kernel.slotCount);
+  const read = new Float64Array(kernel.slotCount * PAIR_STRIDE);
+  const rows: SweptRows = {
+    count: 0,
+    slot: new Uint32Array(BATCH_ROWS),
+    generation: new Uint32Array(BATCH_ROWS),
+    values: new Float64Array(BATCH_ROWS * PAIR_STRIDE),
+  };
+
+  /** Appends the slot's differences to `rows`. */
+  const take = (slot: number): boolean => {
+    const base = slot * stride;
+    /* before the counters: what is written while they are read changes it again */
+    changes[slot] = words[base + changesAt]!;
+    const into = rows.count * PAIR_STRIDE;
+    const last = slot * PAIR_STRIDE;
+    const { values } = rows;
+    let any = false;
+    for (let c = 0; c < columns.length; c++) {
+      const at = base + columns.words[c]!;
+      let value: number;
+      if (columns.wide[c] === 1) {
+        let high = words[at + 1]!;
+        let low = words[at]!;
+        while (words[at + 1]! !== high) {
+          high = words[at + 1]!;
+          low = words[at]!;
+        }
+        /* the gauge is signed: a close can be counted in a slot before the open that another CPU is at */
+        value = (c === activeColumn ? high | 0 : high) * TWO_32 + low;
+      } else {
+        value = words[at]!;
+      }
+      let difference = value - read[last + c]!;
+      if (difference !== 0) {
+        any = true;
+        read[last + c] = value;
+        if (columns.wide[c] === 0 && difference < 0) difference += TWO_32;
+      }
+      values[into + c] = difference;
+    }
+    if (!any) return false;
+    rows.slot[rows.count] = slot;
+    rows.generation[rows.count] = words[base + generationAt]!;
+    rows.count++;
+    return true;
+  };
+  const flush = (consume: (rows: SweptRows) => void) => {
+    if (rows.count === 0) return;
+    consume(rows);
+    rows.count = 0;
+  };
+  const ranges = () =>
+    [
+      [0, Math.min(stateWords[nextSlotAt]!, kernel.coarseBase)],
+      [kernel.coarseBase, Math.min(stateWords[nextCoarseAt]!, kernel.slotCount)],
+    ] as const;
+
+  return {
+    async run(consume, all = false) {
+      for (const [first, end] of ranges()) {
+        for (let from = first; from < end; from += SLICE) {
+          const to = Math.min(end, from + SLICE);
+          for (let slot = from; slot < to; slot++) {
+            if (!all && words[slot * stride + changesAt] === changes[slot]) continue;
+            take(slot);
+            if (rows.count === BATCH_ROWS) flush(consume);
+          }
+          flush(consume);
+          if (to < end) await nextTurn();
+        }
+      }
+    },
+    one(slot, consume) {
+      const taken = take(slot);
+      flush(consume);
+      return taken;
+    },
+    told: (slot, totals) => read.set(totals, slot * PAIR_STRIDE),
+    totals: (slot) => read.slice(slot * PAIR_STRIDE, (slot + 1) * PAIR_STRIDE),
+    forget(slot) {
+      read.fill(0, slot * PAIR_STRIDE, (slot + 1) * PAIR_STRIDE);
+      changes[slot] = 0;
+    },
+    changesRead: (slot) => changes[slot]!,
+    changed: (slot) => words[slot * stride + changesAt] !== changes[slot],
+    active: (slot) => read[slot * PAIR_STRIDE + activeColumn]!,
+    ranges,
+  };
+}
+
+/** Where each column of a batch is in a slot, in 32-bit words, and whether it is a u64. */
+function columnsOf(slot: Layout): { length: number; words: Uint32Array; wide: Uint8Array } {
+  const columns: [offset: number, wide: boolean][] = [];
+  for (const name of PAIR_COUNTERS) columns.push([slot.offset(name), true]);
+  const errors = slot.offset('errors');
+  CONNECT_ERRORS.forEach((_, i) => {
+    columns.push([errors + 4 * i, false]);
+  });
+  /* struct distribution: the sum, then the buckets; a batch has the buckets first */
+  const histograms = slot.offset('histograms');
+  const distribution = 8 + 4 * HISTOGRAM_BUCKETS;
+  PAIR_HISTOGRAMS.forEach((_, h) => {
+    const at = histograms + h * distribution;
+    for (let bucket = 0; bucket < HISTOGRAM_BUCKETS; bucket++) columns.push([at + 8 + 4 * bucket, false]);
+    columns.push([at, true]);
+  });
+  return {
+    length: columns.length,
+    words: Uint32Array.from(columns, ([offset]) => offset >>> 2),
+    wide: Uint8Array.from(columns, ([, wide]) => (wide ? 1 : 0)),
+  };
+}
