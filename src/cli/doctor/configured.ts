@@ -6,7 +6,7 @@ import { loadConfigFile } from '../../collector/config/load.ts';
 import type { ResolvedConfig } from '../../collector/config/resolved.ts';
 import type { PrometheusConfig } from '../../exporters/prometheus/exporter.ts';
 import { addressText, listen } from '../../exporters/prometheus/listen.ts';
-import type { EbpfTcpConfig } from '../../receiver/receiver.ts';
+import type { ReceiverConfig } from '../../receiver/config.ts';
 import { FACTORIES } from '../components.ts';
 import type { Finding } from './finding.ts';
 
@@ -42,7 +42,7 @@ const endpointsOf = (config: ResolvedConfig) =>
 const pinPathsOf = (config: ResolvedConfig): string[] =>
   config.receivers
     .filter(({ factory }) => factory.type === 'ebpf_tcp')
-    .map((receiver) => (receiver.config as EbpfTcpConfig).pin_path)
+    .map((receiver) => (receiver.config as ReceiverConfig).pin_path)
     .filter((path) => path !== '');
 
 async function endpointFree({ id, host, port }: { id: string; host: string; port: number }): Promise<Finding> {
