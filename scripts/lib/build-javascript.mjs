@@ -7,7 +7,7 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { build } from 'esbuild';
 import { defines } from './defines.mjs';
-import { runOrFail, say } from './prepare.mjs';
+import { fail, runOrFail, say } from './prepare.mjs';
 import { inRoot, ROOT } from './root.mjs';
 import { hashInputs, isUpToDate, stamp, writeAtomically } from './stamp.mjs';
 
@@ -49,8 +49,8 @@ async function bundle(entry, output, external, banner) {
     define: defines('__dirname'),
     ...(banner === undefined ? {} : { banner: { js: banner } }),
     logLevel: 'warning',
-  });
-  if (result.warnings.length > 0) throw new Error(`esbuild warned about ${entry}: warnings are errors here`);
+  }).catch(() => fail(`cannot build ${output}: what esbuild says is above`));
+  if (result.warnings.length > 0) fail(`cannot build ${output}: warnings are errors, and esbuild's are above`);
   for (const file of result.outputFiles) writeAtomically(file.path.slice(ROOT.length + 1), file.contents);
 }
 
