@@ -11,9 +11,13 @@ import { type KernelState, openKernelState } from './kernel-state.ts';
 import { type Libbpf, openLibbpf, type Pointer } from './libbpf.ts';
 import { loadFailure } from './load-failure.ts';
 import { openPins, type Pins } from './pins.ts';
+import type { RingMemory } from './ring.ts';
+import { createSlotMemory, SLOTS_PER_CHUNK, type SlotMemory } from './slot-memory.ts';
 
 export const KERNEL_BTF = '/sys/kernel/btf/vmlinux';
 const PAGE = 4096;
+/** 6,000 records: exchanging its pages costs a record some nanoseconds. */
+const RING_WINDOW = 1024 * 1024;
 
 /** The maps that outlive an agent when a pin path is configured, and those whose fill is shown. */
 export const MAPS = [
@@ -64,11 +68,10 @@ export interface Kernel {
   readonly coarseBase: number;
   readonly maxConnections: number;
   /** All slots, read-only, for life. */
-  readonly slots: ArrayBuffer;
+  readonly slots: SlotMemory;
   /** struct state; writable (the switches). */
   readonly state: ArrayBuffer;
-  /** The ring's consumer page (writable) and its producer page with the data behind it, mapped twice. */
-  readonly ring: { readonly consumer: ArrayBuffer; readonly producer: ArrayBuffer; readonly bytes: number };
+  readonly ring: RingMemory;
   /** True when the maps are those of an earlier agent. */
   readonly resumed: boolean;
   bootTimeNs(): number;
@@ -128,10 +131,12 @@ export async function openKernel(options: KernelOptions): Promise<Kernel> {
 
     const fd = Object.fromEntries(MAPS.map((name) => [name, libbpf.mapFd(map(name))])) as Record<MapName, number>;
     const slotBytes = btf.struct('slot').size;
-    const ringProducer = libbpf.mmap(fd.records, PAGE + 2 * options.ringBytes, PAGE, false);
-    const ringConsumer = libbpf.mmap(fd.records, PAGE, 0, true);
-    const slots = libbpf.mmap(fd.slots, pages(slotBytes * slotCount), 0, false);
-    const state = libbpf.mmap(fd.state, pages(btf.struct('state').size), 0, true);
+    const chunkBytes = slotBytes * SLOTS_PER_CHUNK;
+    const slots = createSlotMemory(btf.struct('slot'), (chunk) => {
+      const length = pages(Math.min(chunkBytes, slotBytes * slotCount - chunk * chunkBytes));
+      return libbpf.mmap(fd.slots, length, chunk * chunkBytes, false).view;
+    });
+    const state = libbpf.mmap(fd.state, pages(btf.struct('state').size), 0, true).view;
     const resumed = pins?.resumed ?? false;
     if (!resumed) startHighWaterMarks(new DataView(state), btf.struct('state'), coarseBase);
     options.onAttaching(openKernelState(state, btf.struct('state')));
@@ -162,7 +167,7 @@ export async function openKernel(options: KernelOptions): Promise<Kernel> {
       maxConnections: options.maxConnections,
       slots,
       state,
-      ring: { consumer: ringConsumer, producer: ringProducer, bytes: options.ringBytes },
+      ring: mapRing(libbpf, fd.records, options.ringBytes),
       resumed,
       bootTimeNs: () => libbpf.bootTimeNs(),
       settle: () => libbpf.testRun(settleFd),
@@ -253,6 +258,19 @@ async function adopt(libbpf: Libbpf, program: Pointer, name: ProgramName): Promi
       `cannot adopt the connections that are already open: the kernel refuses the task_file iterator of ${name}. Set receivers.ebpf_tcp.adopt to false to go on without them.`,
     );
   }
+}
+
+/** The positions' pages, and a window of the data behind them. */
+function mapRing(libbpf: Libbpf, fd: number, bytes: number): RingMemory {
+  const dataAt = 2 * PAGE;
+  const window = libbpf.mmap(fd, Math.min(RING_WINDOW, 2 * bytes), dataAt, false);
+  return {
+    consumer: libbpf.mmap(fd, PAGE, 0, true).view,
+    producer: libbpf.mmap(fd, PAGE, PAGE, false).view,
+    bytes,
+    window: window.view,
+    slide: (offset) => libbpf.remap(window, fd, dataAt + offset),
+  };
 }
 
 function readAll(libbpf: Libbpf, fd: number, valueBytes: number): Buffer[] {

@@ -15,9 +15,16 @@ const MAP_FAILED = 2n ** 64n - 1n;
 const PROT_READ = 1;
 const PROT_WRITE = 2;
 const MAP_SHARED = 1;
+const MAP_FIXED = 0x10;
 
 /** Verifier output that a failed load leaves behind. */
 const LOG_BYTES = 256 * 1024;
+
+/** A mapping and the view of it. */
+export interface Mapping {
+  readonly address: Pointer;
+  readonly view: ArrayBuffer;
+}
 
 export interface Libbpf {
   readonly version: string;
@@ -56,7 +63,9 @@ export interface Libbpf {
    * Maps `length` bytes of a map. The view is never unmapped: one that outlives its mapping crashes the process.
    * Throws with errno's name when the kernel refuses.
    */
-  mmap(fd: number, length: number, offset: number, writable: boolean): ArrayBuffer;
+  mmap(fd: number, length: number, offset: number, writable: boolean): Mapping;
+  /** Exchanges what is behind a read-only mapping, in one call: its address and its view stay. */
+  remap(mapping: Mapping, fd: number, offset: number): void;
   /** Nanoseconds since boot, suspended time included: bpf_ktime_get_boot_ns. */
   bootTimeNs(): number;
 }
@@ -149,13 +158,20 @@ export function openLibbpf(): Libbpf {
     ),
   };
   const c = {
-    mmap: declare<[null, number, number, number, number, number], Pointer>(
+    mmap: declare<[Pointer | null, number, number, number, number, number], Pointer>(
       libc,
       'void *mmap(void *address, size_t length, int protection, int flags, int fd, int64_t offset)',
     ),
     read: declare<[number, Buffer, number], number>(libc, 'int64_t read(int fd, void *buffer, size_t count)'),
     close: declare<[number], number>(libc, 'int close(int fd)'),
     clock: libc.func('clock_gettime', 'int', ['int', koffi.out(koffi.pointer(Timespec))]),
+  };
+
+  const map = (...args: Parameters<typeof c.mmap>): Pointer => {
+    const at = c.mmap(...args);
+    /* MAP_FAILED arrives as 2^64-1, and a view on null would abort the process */
+    if (at === MAP_FAILED || !at) throw systemError('mmap', `a BPF map (${args[1]} bytes)`, koffi.errno());
+    return at;
   };
 
   /* libbpf would print its warnings on stderr; every failure is told by an error of ours instead */
@@ -227,11 +243,11 @@ export function openLibbpf(): Libbpf {
     nextKey: (fd, key, next) => bpf.nextKey(fd, key, next),
     objectInfo: (fd, info) => bpf.objectInfo(fd, info, [info.length]),
     mmap(fd, length, offset, writable) {
-      const at = c.mmap(null, length, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, fd, offset);
-      /* MAP_FAILED arrives as 2^64-1, and a view on null would abort the process */
-      if (at === MAP_FAILED || !at) throw systemError('mmap', `a BPF map (${length} bytes)`, koffi.errno());
-      return koffi.view(at, length);
+      const address = map(null, length, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, fd, offset);
+      return { address, view: koffi.view(address, length) };
     },
+    remap: ({ address, view }, fd, offset) =>
+      void map(address, view.byteLength, PROT_READ, MAP_SHARED | MAP_FIXED, fd, offset),
     bootTimeNs() {
       const now: { seconds?: number; nanos?: number } = {};
       c.clock(CLOCK_BOOTTIME, now);

@@ -1,6 +1,7 @@
 /** Reading a slot's `struct pair` (bpf/pair.h). */
 import { addressFromBytes } from '../identity/address.ts';
 import type { Layout } from './btf.ts';
+import type { SlotMemory } from './slot-memory.ts';
 import { commText, TextCache } from './text-cache.ts';
 import type { Pair, Role, SlotKind } from './types.ts';
 
@@ -10,17 +11,29 @@ const KINDS: readonly SlotKind[] = ['pair', 'coarse', 'unattributed'];
 /** enum role of bpf/pair.h. */
 export const ROLES: Readonly<Record<number, Role>> = { 1: 'source', 2: 'destination' };
 
+/** Slots 0 and 1 hold what has no pair, one for each role. */
+const UNATTRIBUTED_ROLES: readonly Role[] = ['source', 'destination'];
+const UNATTRIBUTED = {
+  kind: 'unattributed',
+  localAddress: '',
+  remoteAddress: '',
+  servicePort: 0,
+  cgroupId: 0n,
+  netns: 0,
+  executable: '',
+  createdNs: 0,
+} as const;
+
+/** The first slot that is a pair's: FIRST_PAIR_SLOT of bpf/pair.h. */
+export const FIRST_PAIR_SLOT = UNATTRIBUTED_ROLES.length;
+
 export const addressTexts = new TextCache((bytes, at) => addressFromBytes(bytes.subarray(at, at + 16))!);
 export const commTexts = new TextCache(commText);
 
-export interface PairReader {
-  /** The pair at byte `at` of `bytes`, as the slot has it now. */
-  read(at: number, slot: number, generation: number, createdNs: number): Pair;
-}
-
-export function createPairReader(memory: ArrayBuffer, pair: Layout): PairReader {
-  const words = new Uint32Array(memory);
-  const bytes = Buffer.from(memory);
+/** Reads the pair of a slot as it is now. */
+export function createPairReader(slots: SlotMemory, slot: Layout, pair: Layout): (slot: number) => Pair {
+  const pairAt = slot.offset('pair');
+  const createdAt = slot.offset('created_ns');
   const local = pair.offset('local_ip');
   const remote = pair.offset('remote_ip');
   const cgroup = pair.offset('cgroup_id');
@@ -29,24 +42,32 @@ export function createPairReader(memory: ArrayBuffer, pair: Layout): PairReader 
   const role = pair.offset('role');
   const kind = pair.offset('kind');
   const comm = pair.offset('comm');
-  return {
-    read(at, slot, generation, createdNs) {
-      const unattributed = slot < 2;
-      const what = unattributed ? 'unattributed' : KINDS[bytes[at + kind]!]!;
+  return (number) => {
+    const words = slots.words(number);
+    const bytes = slots.bytes(number);
+    const at = slots.base(number) + pairAt;
+    const generation = slots.generation(number);
+    if (number < UNATTRIBUTED_ROLES.length) {
       return {
-        slot,
+        ...UNATTRIBUTED,
+        slot: number,
         generation,
-        kind: what,
-        /* slots 0 and 1 hold what has no pair, one for each role */
-        role: unattributed ? (slot === 0 ? 'source' : 'destination') : ROLES[bytes[at + role]!]!,
-        localAddress: unattributed ? '' : addressTexts.get(words, bytes, at + local),
-        remoteAddress: what === 'pair' ? addressTexts.get(words, bytes, at + remote) : '',
-        servicePort: bytes.readUInt16LE(at + port),
-        cgroupId: bytes.readBigUInt64LE(at + cgroup),
-        netns: bytes.readUInt32LE(at + netns),
-        executable: unattributed ? '' : commTexts.get(words, bytes, at + comm),
-        createdNs,
+        role: UNATTRIBUTED_ROLES[number]!,
       };
-    },
+    }
+    const what = KINDS[bytes[at + kind]!]!;
+    return {
+      slot: number,
+      generation,
+      kind: what,
+      role: ROLES[bytes[at + role]!]!,
+      localAddress: addressTexts.get(words, bytes, at + local),
+      remoteAddress: what === 'pair' ? addressTexts.get(words, bytes, at + remote) : '',
+      servicePort: bytes.readUInt16LE(at + port),
+      cgroupId: bytes.readBigUInt64LE(at + cgroup),
+      netns: bytes.readUInt32LE(at + netns),
+      executable: commTexts.get(words, bytes, at + comm),
+      createdNs: Number(bytes.readBigUInt64LE(slots.base(number) + createdAt)),
+    };
   };
 }

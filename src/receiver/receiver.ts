@@ -13,7 +13,7 @@ import { AGENT_METRICS } from '../semconv/registry.ts';
 import { RECEIVER_SCHEMA, type ReceiverConfig } from './config.ts';
 import { type Kernel, type KernelOptions, openKernel } from './kernel.ts';
 import { type KernelState, openKernelState } from './kernel-state.ts';
-import { createPairReader } from './pairs.ts';
+import { createPairReader, FIRST_PAIR_SLOT } from './pairs.ts';
 import { createRecordReader } from './record.ts';
 import { createRecycler, RECYCLER_DEFAULTS, type Recycler, type RecyclerOptions } from './recycler.ts';
 import { openRing, type Ring } from './ring.ts';
@@ -133,10 +133,7 @@ async function openJournal(
       `receivers.${settings.id}.storage: ${config.storage} is no storage extension. Name a file_storage.`,
     );
   }
-  const { slot } = kernel.layouts;
-  const slots = new DataView(kernel.slots);
-  const generationOf = (number: number) => slots.getUint32(number * slot.size + slot.offset('generation'), true);
-  return openSlotJournal(await extension.journal(settings.id, 'slots'), generationOf, !kernel.resumed);
+  return openSlotJournal(await extension.journal(settings.id, 'slots'), kernel.slots.generation, !kernel.resumed);
 }
 
 function createPairSource(
@@ -145,22 +142,13 @@ function createPairSource(
   journal: SlotJournal | undefined,
   clock: WallClock,
 ): PairSource {
-  const { slot: layout, pair } = kernel.layouts;
-  const pairs = createPairReader(kernel.slots, pair);
-  const slots = new DataView(kernel.slots);
-  const generationAt = layout.offset('generation');
-  const createdAt = layout.offset('created_ns');
-  const pairAt = layout.offset('pair');
-  const isCurrent = (slot: number, generation: number) =>
-    slots.getUint32(slot * layout.size + generationAt, true) === generation;
+  const { slots, layouts } = kernel;
+  const pairOf = createPairReader(slots, layouts.slot, layouts.pair);
+  const isCurrent = (slot: number, generation: number) => slots.generation(slot) === generation;
   return {
-    pair(slot, generation) {
-      if (!isCurrent(slot, generation)) return undefined;
-      const at = slot * layout.size;
-      return pairs.read(at + pairAt, slot, generation, Number(slots.getBigUint64(at + createdAt, true)));
-    },
+    pair: (slot, generation) => (isCurrent(slot, generation) ? pairOf(slot) : undefined),
     renew(slot, generation) {
-      if (slot >= 2 && isCurrent(slot, generation)) recycler.retire(slot, kernel.bootTimeNs());
+      if (slot >= FIRST_PAIR_SLOT && isCurrent(slot, generation)) recycler.retire(slot, kernel.bootTimeNs());
     },
     remember: (slot, generation, labels) => journal?.remember(slot, generation, labels),
     recall: (slot, generation) => journal?.recall(slot, generation),

@@ -7,6 +7,7 @@
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Kernel } from './kernel.ts';
+import { FIRST_PAIR_SLOT } from './pairs.ts';
 import type { Sweep, SweptRows } from './sweep.ts';
 
 const IDLE_NS = 120e9;
@@ -53,7 +54,7 @@ export function createRecycler(
   options: RecyclerOptions = RECYCLER_DEFAULTS,
 ): Recycler {
   const { slot: layout, pair } = kernel.layouts;
-  const memory = Buffer.from(kernel.slots);
+  const { slots } = kernel;
   const pairAt = layout.offset('pair');
   const generationAt = layout.offset('generation');
   const touchedNs = new Float64Array(kernel.slotCount);
@@ -64,10 +65,9 @@ export function createRecycler(
   let inUse = 0;
 
   const keyOf = (slot: number) => {
-    const at = slot * layout.size + pairAt;
-    return memory.subarray(at, at + pair.size);
+    const at = slots.base(slot) + pairAt;
+    return slots.bytes(slot).subarray(at, at + pair.size);
   };
-  const generationOf = (slot: number) => memory.readUInt32LE(slot * layout.size + generationAt);
   const retire = (slot: number, nowNs: number) => {
     if (retiredNs[slot] !== 0) return;
     /* the key may be another slot's: two CPUs met at the same new pair, or it was retired and seen again */
@@ -111,7 +111,7 @@ export function createRecycler(
         for (const { slot, generation } of batch) if (!sweep.changed(slot)) release(slot, generation);
       };
       for (const [first, end] of sweep.ranges()) {
-        for (let slot = Math.max(first, 2); slot < end; slot++) {
+        for (let slot = Math.max(first, FIRST_PAIR_SLOT); slot < end; slot++) {
           if (touchedNs[slot] === 0) continue;
           used++;
           if (sweep.active(slot) !== 0 || nowNs - touchedNs[slot]! < Math.min(idleNs, quarantineNs)) continue;
@@ -123,7 +123,7 @@ export function createRecycler(
               touchedNs[slot] = nowNs;
               continue;
             }
-            ready.push({ slot, generation: generationOf(slot), totals: sweep.totals(slot) });
+            ready.push({ slot, generation: slots.generation(slot), totals: sweep.totals(slot) });
           } else continue;
           if (++worked % SLICE === 0) {
             await finish();

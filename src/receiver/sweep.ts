@@ -13,11 +13,10 @@ import {
 } from '../semconv/pair-fields.ts';
 import type { Layout } from './btf.ts';
 import type { Kernel } from './kernel.ts';
+import { SLOTS_PER_CHUNK } from './slot-memory.ts';
 
 /** Rows of a batch; the sweep hands it on when it is full. */
 const BATCH_ROWS = 1024;
-/** Slots looked at before the event loop gets its turn. */
-const SLICE = 4096;
 const TWO_32 = 2 ** 32;
 
 export interface SweptRows {
@@ -41,8 +40,6 @@ export interface Sweep {
   totals(slot: number): Float64Array;
   /** The slot was zeroed: so is what was read of it. */
   forget(slot: number): void;
-  /** Low word of the slot's `changes` at its last reading. */
-  changesRead(slot: number): number;
   /** Whether anything has been written since the last reading. */
   changed(slot: number): boolean;
   /** Established connections as read. */
@@ -53,9 +50,9 @@ export interface Sweep {
 
 export function createSweep(kernel: Kernel): Sweep {
   const { slot: layout, state } = kernel.layouts;
-  const words = new Uint32Array(kernel.slots);
+  const { slots } = kernel;
   const stateWords = new Uint32Array(kernel.state);
-  const stride = layout.size >>> 2;
+  const stride = slots.wordsPerSlot;
   const changesAt = layout.offset('changes') >>> 2;
   const generationAt = layout.offset('generation') >>> 2;
   const nextSlotAt = state.offset('next_slot') >>> 2;
@@ -73,8 +70,8 @@ export function createSweep(kernel: Kernel): Sweep {
   };
 
   /** Appends the slot's differences to `rows`. */
-  const take = (slot: number): boolean => {
-    const base = slot * stride;
+  const take = (slot: number, words: Uint32Array): boolean => {
+    const base = (slot % SLOTS_PER_CHUNK) * stride;
     /* before the counters: what is written while they are read changes it again */
     changes[slot] = words[base + changesAt]!;
     const into = rows.count * PAIR_STRIDE;
@@ -124,11 +121,14 @@ export function createSweep(kernel: Kernel): Sweep {
   return {
     async run(consume, all = false) {
       for (const [first, end] of ranges()) {
-        for (let from = first; from < end; from += SLICE) {
-          const to = Math.min(end, from + SLICE);
-          for (let slot = from; slot < to; slot++) {
-            if (!all && words[slot * stride + changesAt] === changes[slot]) continue;
-            take(slot);
+        /* the event loop gets its turn between chunks */
+        for (let from = first, to = 0; from < end; from = to) {
+          to = Math.min(end, from - (from % SLOTS_PER_CHUNK) + SLOTS_PER_CHUNK);
+          const words = slots.words(from);
+          let at = (from % SLOTS_PER_CHUNK) * stride + changesAt;
+          for (let slot = from; slot < to; slot++, at += stride) {
+            if (!all && words[at] === changes[slot]) continue;
+            take(slot, words);
             if (rows.count === BATCH_ROWS) flush(consume);
           }
           flush(consume);
@@ -137,7 +137,7 @@ export function createSweep(kernel: Kernel): Sweep {
       }
     },
     one(slot, consume) {
-      const taken = take(slot);
+      const taken = take(slot, slots.words(slot));
       flush(consume);
       return taken;
     },
@@ -147,8 +147,7 @@ export function createSweep(kernel: Kernel): Sweep {
       read.fill(0, slot * PAIR_STRIDE, (slot + 1) * PAIR_STRIDE);
       changes[slot] = 0;
     },
-    changesRead: (slot) => changes[slot]!,
-    changed: (slot) => words[slot * stride + changesAt] !== changes[slot],
+    changed: (slot) => slots.words(slot)[(slot % SLOTS_PER_CHUNK) * stride + changesAt] !== changes[slot],
     active: (slot) => read[slot * PAIR_STRIDE + activeColumn]!,
     ranges,
   };
