@@ -1,0 +1,67 @@
+/** Loads, attaches and runs the kernel half for a moment, and takes it off again: what this kernel really allows. */
+import { bpfObjectPath } from '../build-info.ts';
+import { type Kernel, type KernelOptions, openKernel } from './kernel.ts';
+import { errnoName } from './libbpf.ts';
+
+export interface ProbeFinding {
+  readonly feature: string;
+  readonly ok: boolean;
+  /** The agent runs without it. */
+  readonly optional?: boolean;
+  readonly detail: string;
+  readonly mend?: string;
+}
+
+/** Small maps: the probe takes less than a megabyte of kernel memory. */
+const PROBE_OPTIONS: KernelOptions = {
+  objectPath: '',
+  maxPairs: 64,
+  maxConnections: 4096,
+  ringBytes: 4096,
+  loopback: true,
+  adopt: false,
+  pinPath: '',
+  onAttaching: () => {},
+};
+
+export async function probeKernel(open: typeof openKernel = openKernel): Promise<readonly ProbeFinding[]> {
+  const options = { ...PROBE_OPTIONS, objectPath: bpfObjectPath() };
+  let kernel: Kernel;
+  try {
+    kernel = await open(options);
+  } catch (error) {
+    return [{ feature: 'programs', ok: false, detail: (error as Error).message }];
+  }
+  const findings: ProbeFinding[] = [
+    { feature: 'programs', ok: true, detail: 'load, attach to the tracepoint inet_sock_set_state' },
+  ];
+  const code = await kernel.settle();
+  await kernel.close();
+  findings.push(
+    code < 0
+      ? {
+          feature: 'settle',
+          ok: false,
+          optional: true,
+          detail: `the kernel refuses to run a syscall program: ${errnoName(-code)}`,
+          mend: 'bytes of open connections are then counted at their close; Linux 5.15 or newer without lockdown allows it',
+        }
+      : { feature: 'settle', ok: true, detail: 'open connections can be read' },
+  );
+  try {
+    await (await open({ ...options, adopt: true })).close();
+    findings.push({
+      feature: 'adopt',
+      ok: true,
+      detail: 'connections that are older than the agent can be taken over',
+    });
+  } catch (error) {
+    findings.push({
+      feature: 'adopt',
+      ok: false,
+      detail: (error as Error).message,
+      mend: 'set receivers.ebpf_tcp.adopt to false',
+    });
+  }
+  return findings;
+}
