@@ -11,9 +11,18 @@ export function markExpanded(node: Node, text: string, from: string): void {
 
 export const expandedText = (node: Node): string | undefined => EXPANDED.get(node)?.text;
 
-/** A key without a value, with `null` or with an expansion to nothing counts as absent, as in the Collector. */
+const REPORTED = new WeakSet<Node>();
+
+/** The value could not be made out, and that has been told: more mistakes about it would be noise. */
+export function markReported(node: Node): void {
+  REPORTED.add(node);
+}
+
+export const isReported = (node: Node): boolean => REPORTED.has(node);
+
+/** A key without a value, with `null` or with a variable that is empty counts as absent: its default applies. */
 export function isAbsent(node: Node | undefined): node is undefined {
-  return node === undefined || (isScalar(node) && node.value === null);
+  return node === undefined || (isScalar(node) && node.value === null && !expandedText(node));
 }
 
 /** A scalar's text if it is a string, or came from a variable; undefined for other types. */
@@ -46,6 +55,12 @@ function foundPlain(node: Node): string {
   if (typeof node.value === 'string') return quote(node.value);
   const source = node.source ?? String(node.value);
   return typeof node.value === 'boolean' ? source : `the number ${source}`;
+}
+
+/** ` (${env:NAME} is empty)` when a variable is why there is nothing. */
+export function emptyOrigin(node: Node | undefined): string {
+  const origin = node === undefined ? undefined : EXPANDED.get(node);
+  return origin === undefined ? '' : ` (${origin.from} is empty)`;
 }
 
 /** In quotes, on one line, cut where it is too long to read. */

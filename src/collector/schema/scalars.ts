@@ -1,12 +1,12 @@
 /** Schemas of single values that are no quantities. */
 import { isScalar, type Node } from 'yaml';
 import { suggestion } from './nearest.ts';
-import { found, isAbsent, quote, textOf } from './nodes.ts';
+import { emptyOrigin, found, isAbsent, quote, textOf } from './nodes.ts';
 import type { Report, Schema } from './types.ts';
 
 /** Reports that a required value is missing or that what was found is not allowed. `hint` ends the message. */
 export function mistake(schema: { expects: string }, node: Node | undefined, path: string, report: Report, hint = '') {
-  if (isAbsent(node)) report(path, node, `missing. Required: ${schema.expects}.${hint}`);
+  if (isAbsent(node)) report(path, node, `missing${emptyOrigin(node)}. Required: ${schema.expects}.${hint}`);
   else report(path, node, `found ${found(node)}. Allowed: ${schema.expects}.${hint}`);
 }
 
