@@ -172,10 +172,9 @@ export class ProtobufWriter {
   end(start: number): void {
     const size = this.#length - start;
     const shift = varintLength(size) - RESERVED_LENGTH;
-    if (shift !== 0) {
-      this.#reserve(Math.max(0, shift));
-      this.#bytes.copyWithin(start + shift, start, this.#length);
-    }
+    // Before the length goes back: growing keeps only what lies below it.
+    this.#reserve(8);
+    if (shift !== 0) this.#bytes.copyWithin(start + shift, start, this.#length);
     this.#length = start - RESERVED_LENGTH;
     this.varint(size);
     this.#length += size;

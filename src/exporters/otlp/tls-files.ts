@@ -1,4 +1,5 @@
 /** TLS material from files, read anew for each connection so that rotated certificates are taken up without a restart. */
+import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { checkServerIdentity, createSecureContext, type PeerCertificate } from 'node:tls';
 import { TcpledgerError } from '../../collector/errors.ts';
@@ -66,7 +67,8 @@ function readKey(config: TlsConfig, key: 'ca_file' | 'cert_file' | 'key_file', o
 /** A file that is there and is no certificate or key would otherwise show as a failed handshake, far from its cause. */
 function check(material: { ca?: Buffer | undefined; cert?: Buffer; key?: Buffer | undefined }, what: string): void {
   try {
-    if (material.ca !== undefined && !material.ca.includes('-----BEGIN ')) throw new Error('no PEM certificate in it');
+    // createSecureContext passes over what it cannot read among the roots.
+    if (material.ca !== undefined) new X509Certificate(material.ca);
     createSecureContext(material as Parameters<typeof createSecureContext>[0]);
   } catch (error) {
     throw new TcpledgerError(
