@@ -1,0 +1,88 @@
+/**
+ * IP addresses as text and as bytes. Every address that identity compares goes through `canonicalAddress`, so that one
+ * address has one spelling: IPv4 as dotted decimal, IPv6 as RFC 5952 has it, v4-mapped IPv6 as IPv4.
+ */
+import { isIPv4, isIPv6 } from 'node:net';
+
+/** The first twelve bytes of `::ffff:a.b.c.d`. */
+const MAPPED_GROUPS = '0:0:0:0:0:65535';
+
+/** The canonical text of an IP address; undefined if `text` is none (a zone such as `%eth0` is dropped). */
+export function canonicalAddress(text: string): string | undefined {
+  if (isIPv4(text)) return text;
+  const bare = text.replace(/%.*$/, '');
+  if (!isIPv6(bare)) return undefined;
+  const groups = ipv6Groups(bare);
+  if (groups.slice(0, 6).join(':') === MAPPED_GROUPS) return formatIPv4(groups[6]!, groups[7]!);
+  return formatIPv6(groups);
+}
+
+/** The 4 or 16 bytes of a canonical address. */
+export function addressBytes(canonical: string): Uint8Array {
+  if (isIPv4(canonical)) return Uint8Array.from(canonical.split('.'), Number);
+  return Uint8Array.from(ipv6Groups(canonical).flatMap((group) => [group >> 8, group & 255]));
+}
+
+/** The canonical text of 4 or 16 bytes in network order; undefined for any other number of bytes. */
+export function addressFromBytes(bytes: Uint8Array): string | undefined {
+  if (bytes.length === 4) return Array.from(bytes).join('.');
+  if (bytes.length !== 16) return undefined;
+  const groups: number[] = [];
+  for (let at = 0; at < 16; at += 2) groups.push((bytes[at]! << 8) | bytes[at + 1]!);
+  return canonicalAddress(groups.map((group) => group.toString(16)).join(':'));
+}
+
+/** 32 or 128: the prefix length of a single address. */
+export const fullLength = (canonical: string): number => (canonical.includes(':') ? 128 : 32);
+
+/** The first `length` bits of a canonical address, the rest zero, as canonical text. */
+export function maskAddress(canonical: string, length: number): string {
+  if (length >= fullLength(canonical)) return canonical;
+  const bytes = addressBytes(canonical);
+  for (let at = 0; at < bytes.length; at++) {
+    const kept = Math.min(8, Math.max(0, length - at * 8));
+    bytes[at]! &= 0xff << (8 - kept);
+  }
+  // Not addressFromBytes: masking must not turn an IPv6 prefix into a v4-mapped address or the other way round.
+  return bytes.length === 4 ? Array.from(bytes).join('.') : formatIPv6(toGroups(bytes));
+}
+
+/** Reachable only from its own network namespace: 127.0.0.0/8 and ::1. */
+export const isLoopback = (canonical: string): boolean => canonical === '::1' || /^127\.\d+\.\d+\.\d+$/.test(canonical);
+
+function ipv6Groups(text: string): number[] {
+  const dotted = /^(.*:)(\d+)\.(\d+)\.(\d+)\.(\d+)$/.exec(text);
+  const hex = dotted
+    ? `${dotted[1]}${((Number(dotted[2]) << 8) | Number(dotted[3])).toString(16)}:${((Number(dotted[4]) << 8) | Number(dotted[5])).toString(16)}`
+    : text;
+  const [head = '', tail] = hex.split('::');
+  const parse = (part: string) => (part === '' ? [] : part.split(':').map((group) => Number.parseInt(group, 16)));
+  const front = parse(head);
+  if (tail === undefined) return front;
+  const back = parse(tail);
+  return [...front, ...new Array<number>(8 - front.length - back.length).fill(0), ...back];
+}
+
+function toGroups(bytes: Uint8Array): number[] {
+  return Array.from({ length: 8 }, (_, at) => (bytes[at * 2]! << 8) | bytes[at * 2 + 1]!);
+}
+
+const formatIPv4 = (high: number, low: number): string => `${high >> 8}.${high & 255}.${low >> 8}.${low & 255}`;
+
+/** RFC 5952: lower case, no leading zeros, the longest run of two or more zero groups (the first of equals) as `::`. */
+function formatIPv6(groups: readonly number[]): string {
+  let start = -1;
+  let length = 1;
+  for (let at = 0; at < 8; at++) {
+    let end = at;
+    while (end < 8 && groups[end] === 0) end++;
+    if (end - at > length) {
+      start = at;
+      length = end - at;
+    }
+    at = Math.max(at, end - 1);
+  }
+  const hex = groups.map((group) => group.toString(16));
+  if (start < 0) return hex.join(':');
+  return `${hex.slice(0, start).join(':')}::${hex.slice(start + length).join(':')}`;
+}

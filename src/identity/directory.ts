@@ -1,0 +1,211 @@
+/**
+ * The directory: who held what when. Each source fills a shelf of its own; lookups go through the shelves in the
+ * configured order. Every change is announced by the addresses and cgroups whose answer it may alter.
+ */
+import { isDeepStrictEqual } from 'node:util';
+import { fullLength } from './address.ts';
+import type { Clock } from './clock.ts';
+import type { ServiceKey, ServiceObject, Vip, WorkloadObject } from './objects.ts';
+import { ServiceIndex } from './services.ts';
+import { Timeline } from './timeline.ts';
+import type { Workload } from './types.ts';
+import { WorkloadPool } from './workload-pool.ts';
+
+/** How long an ended claim still answers for connections opened before its end. */
+export const TOMBSTONE_MS = 180_000;
+
+/** A workload that a source pushed, as the directory holds it: a new one for each version of the object. */
+export interface Holder {
+  readonly object: WorkloadObject;
+  readonly workload: Workload;
+  readonly shelf: Shelf;
+}
+
+/** What may have another answer now. */
+export interface DirectoryChange {
+  readonly addresses: ReadonlySet<string>;
+  readonly cgroups: ReadonlySet<bigint>;
+  readonly ranges: readonly Vip[];
+  /** A source has got its first whole state: every answer may be another. */
+  readonly synced: boolean;
+}
+
+export class Directory {
+  readonly pool: WorkloadPool;
+  readonly clock: Clock;
+  readonly tombstoneMs: number;
+  readonly #shelves: Shelf[] = [];
+  readonly #listeners = new Set<(change: DirectoryChange) => void>();
+
+  constructor(clock: Clock, tombstoneMs = TOMBSTONE_MS) {
+    this.clock = clock;
+    this.tombstoneMs = tombstoneMs;
+    this.pool = new WorkloadPool(() => clock.now());
+  }
+
+  /** Shelves in the order in which they answer. */
+  get shelves(): readonly Shelf[] {
+    return this.#shelves;
+  }
+
+  /** Adds a shelf behind the others. `network`: the one this node is in, by that source's names. */
+  addShelf(name: string, network: string): Shelf {
+    const shelf = new Shelf(name, network, this, (change) => {
+      for (const listener of this.#listeners) listener(change);
+    });
+    this.#shelves.push(shelf);
+    return shelf;
+  }
+
+  onChange(listener: (change: DirectoryChange) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Drops tombstones whose time is over, and workloads gone for `keepGoneMs`. */
+  prune(keepGoneMs: number): void {
+    for (const shelf of this.#shelves) shelf.prune(this.clock.now() - this.tombstoneMs);
+    this.pool.prune(keepGoneMs);
+  }
+}
+
+/** What one source knows. Pushing an object equal to the one held changes nothing. */
+export class Shelf {
+  readonly name: string;
+  readonly network: string;
+  readonly services: ServiceIndex;
+  readonly #directory: Directory;
+  readonly #announce: (change: DirectoryChange) => void;
+  readonly #workloads = new Map<string, Holder>();
+  readonly #byAddress = new Timeline<string, Holder>(rankAddressClaims);
+  readonly #byCgroup = new Timeline<bigint, Holder>(byUid);
+  #synced = false;
+
+  constructor(name: string, network: string, directory: Directory, announce: (change: DirectoryChange) => void) {
+    this.name = name;
+    this.network = network;
+    this.services = new ServiceIndex(directory.pool);
+    this.#directory = directory;
+    this.#announce = announce;
+  }
+
+  /** Whether the source has told its whole state once. What it pushes before holds from the beginning of time. */
+  get synced(): boolean {
+    return this.#synced;
+  }
+
+  get workloadCount(): number {
+    return this.#workloads.size;
+  }
+
+  markSynced(): void {
+    if (this.#synced) return;
+    this.#synced = true;
+    this.#announce({ addresses: new Set(), cgroups: new Set(), ranges: [], synced: true });
+  }
+
+  /** Adds or replaces the workload of this uid: what it held and holds no more leaves the index. */
+  upsertWorkload(object: WorkloadObject): void {
+    const old = this.#workloads.get(object.uid);
+    if (old && isDeepStrictEqual(old.object, object)) return;
+    const holder: Holder = { object, workload: this.#directory.pool.intern(object.fields), shelf: this };
+    this.#directory.pool.hold(holder.workload);
+    if (old) this.#take(old);
+    const fromMs = this.#synced ? this.#directory.clock.now() : Number.NEGATIVE_INFINITY;
+    this.#workloads.set(object.uid, holder);
+    for (const key of addressKeys(object)) this.#byAddress.begin(key, holder, fromMs);
+    for (const cgroup of object.cgroups) this.#byCgroup.begin(cgroup, holder, fromMs);
+    for (const service of object.services.keys()) this.services.addEndpoint(service, holder);
+    this.#announceWorkloads(old ? [old, holder] : [holder]);
+  }
+
+  /** No-op if this source has no workload of that uid: another's addresses are never touched. */
+  removeWorkload(uid: string): void {
+    const old = this.#workloads.get(uid);
+    if (!old) return;
+    this.#take(old);
+    this.#workloads.delete(uid);
+    this.#announceWorkloads([old]);
+  }
+
+  upsertService(object: ServiceObject): void {
+    const old = this.services.get(object.key);
+    if (old && isDeepStrictEqual(old, object)) return;
+    this.services.put(object);
+    this.#announceService(object.key, [...(old?.vips ?? []), ...object.vips]);
+  }
+
+  removeService(key: ServiceKey): void {
+    const old = this.services.get(key);
+    if (!old) return;
+    this.services.delete(key);
+    this.#announceService(key, old.vips);
+  }
+
+  /** Who held the address in this node's network at `atMs` (wall clock), or who holds it now. */
+  byAddress(address: string, atMs: number | undefined): Holder | undefined {
+    const key = `${this.network}/${address}`;
+    return atMs === undefined ? this.#byAddress.current(key) : this.#byAddress.at(key, atMs);
+  }
+
+  byCgroup(id: bigint, atMs: number | undefined): Holder | undefined {
+    return atMs === undefined ? this.#byCgroup.current(id) : this.#byCgroup.at(id, atMs);
+  }
+
+  prune(limitMs: number): void {
+    this.#byAddress.prune(limitMs);
+    this.#byCgroup.prune(limitMs);
+  }
+
+  /** Takes all that a version held out of the indexes; its claims stay as tombstones. */
+  #take(holder: Holder): void {
+    const now = this.#directory.clock.now();
+    for (const key of addressKeys(holder.object)) this.#byAddress.end(key, holder, now);
+    for (const cgroup of holder.object.cgroups) this.#byCgroup.end(cgroup, holder, now);
+    for (const service of holder.object.services.keys()) this.services.deleteEndpoint(service, holder);
+    this.#directory.pool.release(holder.workload);
+  }
+
+  #announceWorkloads(versions: readonly Holder[]): void {
+    const addresses = new Set<string>();
+    const cgroups = new Set<bigint>();
+    const vips: Vip[] = [];
+    for (const { object } of versions) {
+      for (const address of object.addresses) addresses.add(address);
+      for (const cgroup of object.cgroups) cgroups.add(cgroup);
+      // Who dials the service may have another workload behind it now.
+      for (const key of object.services.keys()) vips.push(...(this.services.get(key)?.vips ?? []));
+    }
+    this.#announce({ addresses: withVips(addresses, vips), cgroups, ranges: vips.filter(isRange), synced: false });
+  }
+
+  #announceService(key: ServiceKey, vips: readonly Vip[]): void {
+    const addresses = new Set<string>();
+    const cgroups = new Set<bigint>();
+    for (const { object } of this.services.endpoints(key)) {
+      for (const address of object.addresses) addresses.add(address);
+      for (const cgroup of object.cgroups) cgroups.add(cgroup);
+    }
+    this.#announce({ addresses: withVips(addresses, vips), cgroups, ranges: vips.filter(isRange), synced: false });
+  }
+}
+
+const isRange = (vip: Vip): boolean => vip.length < fullLength(vip.address);
+
+function withVips(addresses: Set<string>, vips: readonly Vip[]): Set<string> {
+  for (const vip of vips) if (!isRange(vip)) addresses.add(vip.address);
+  return addresses;
+}
+
+/** A host-network workload's addresses are the node's and name nobody. */
+function addressKeys(object: WorkloadObject): string[] {
+  return object.hostNetwork ? [] : object.addresses.map((address) => `${object.network}/${address}`);
+}
+
+const byUid = (a: Holder, b: Holder): number => (a.object.uid < b.object.uid ? -1 : 1);
+
+/** Of several workloads with one address: a pod that speaks HBONE, a pod, one that speaks HBONE, another; lowest uid. */
+function rankAddressClaims(a: Holder, b: Holder): number {
+  const rank = ({ object }: Holder) => (object.pod ? 0 : 2) + (object.hbone ? 0 : 1);
+  return rank(a) - rank(b) || byUid(a, b);
+}

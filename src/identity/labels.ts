@@ -1,0 +1,74 @@
+/**
+ * Peers as text, for the journal that lets labels survive the agent. Written once a slot, read at the first sight of a
+ * slot that an earlier agent labelled and for the totals of slots it recycled.
+ */
+import type { Role } from '../receiver/types.ts';
+import type { Peers, Service, Workload } from './types.ts';
+import { UNNAMED_FIELDS, WORKLOAD_FIELDS, type WorkloadFields, type WorkloadPool } from './workload-pool.ts';
+
+/** Raised when the layout changes; labels of another version are read over, and the slot is named anew. */
+const VERSION = 1;
+
+export function formatLabels({ reporter, source, destination, service, securityPolicy }: Peers): string {
+  return JSON.stringify({
+    version: VERSION,
+    reporter,
+    source: source && fieldsOf(source),
+    destination: destination && fieldsOf(destination),
+    service: service && { hostname: service.hostname, name: service.name, namespace: service.namespace },
+    securityPolicy,
+  });
+}
+
+/** undefined if the text is none of ours, whatever it is. */
+export function parseLabels(text: string, pool: WorkloadPool): Peers | undefined {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  if (!isRecord(value) || value.version !== VERSION || !isRole(value.reporter)) return undefined;
+  const ends = [value.source, value.destination].map((end) => readWorkload(end));
+  const service = readService(value.service);
+  if (ends.includes(null) || service === null) return undefined;
+  const [source, destination] = ends.map((fields) => (fields ? pool.intern(fields) : undefined));
+  return {
+    reporter: value.reporter,
+    source,
+    destination,
+    service,
+    securityPolicy: value.securityPolicy === 'mutual_tls' ? 'mutual_tls' : 'unknown',
+  };
+}
+
+/** All that a workload is called, without its life. */
+function fieldsOf(workload: Workload): WorkloadFields {
+  const { goneSinceMs: _, ...fields } = workload;
+  return fields;
+}
+
+/** undefined: absent; null: malformed. */
+function readWorkload(value: unknown): WorkloadFields | undefined | null {
+  if (value === undefined) return undefined;
+  if (!isRecord(value) || typeof value.name !== 'string') return null;
+  const fields: Record<string, string | undefined> = {};
+  for (const field of WORKLOAD_FIELDS) {
+    const text = value[field];
+    if (text !== undefined && typeof text !== 'string') return null;
+    fields[field] = text;
+  }
+  return { ...UNNAMED_FIELDS, ...fields, name: value.name };
+}
+
+function readService(value: unknown): Service | undefined | null {
+  if (value === undefined) return undefined;
+  if (!isRecord(value)) return null;
+  const { hostname, name, namespace } = value;
+  if (typeof hostname !== 'string' || typeof name !== 'string') return null;
+  if (namespace !== undefined && typeof namespace !== 'string') return null;
+  return { hostname, name, namespace };
+}
+
+const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null;
+const isRole = (value: unknown): value is Role => value === 'source' || value === 'destination';

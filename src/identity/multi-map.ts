@@ -1,0 +1,35 @@
+/** A map from a key to several values that spends no set on the many keys that have one. */
+export class MultiMap<K, V extends object> {
+  readonly #map = new Map<K, V | Set<V>>();
+
+  get keyCount(): number {
+    return this.#map.size;
+  }
+
+  has(key: K): boolean {
+    return this.#map.has(key);
+  }
+
+  keys(): IterableIterator<K> {
+    return this.#map.keys();
+  }
+
+  add(key: K, value: V): void {
+    const held = this.#map.get(key);
+    if (held === undefined) this.#map.set(key, value);
+    else if (held instanceof Set) held.add(value);
+    else if (held !== value) this.#map.set(key, new Set([held, value]));
+  }
+
+  delete(key: K, value: V): void {
+    const held = this.#map.get(key);
+    if (held === value) this.#map.delete(key);
+    else if (held instanceof Set && held.delete(value) && held.size === 0) this.#map.delete(key);
+  }
+
+  *get(key: K): IterableIterator<V> {
+    const held = this.#map.get(key);
+    if (held instanceof Set) yield* held;
+    else if (held !== undefined) yield held;
+  }
+}

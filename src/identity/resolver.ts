@@ -1,0 +1,197 @@
+/**
+ * The rules: from a pair to its peers (identity.md). An answer also says how sure it is, since a connection may wait
+ * for a better one and a labelled slot must not be renewed for a passing doubt.
+ */
+import type { Pair } from '../receiver/types.ts';
+import type { Directory, Holder } from './directory.ts';
+import { type Entry, localEnd } from './entry.ts';
+import type { EntryIndex } from './entry-index.ts';
+import type { NodeAddresses } from './node-addresses.ts';
+import type { ServiceObject } from './objects.ts';
+import type { Source } from './source.ts';
+import type { CgroupTree } from './sources/cgroup-tree.ts';
+import type { Peers, Service, Workload } from './types.ts';
+
+/**
+ * `known`: named. `never`: nobody will ever name it. `absent`: nobody has it now, a source may get it.
+ * `unsure`: cannot be told at the moment (a source has no state yet, a cgroup is being looked up, the other view of the
+ * connection has not come).
+ */
+export type Certainty = 'known' | 'never' | 'absent' | 'unsure';
+
+interface End {
+  readonly certainty: Certainty;
+  readonly workload?: Workload | undefined;
+  readonly holder?: Holder | undefined;
+  readonly via?: 'directory' | 'process' | 'join' | 'endpoints';
+  /** No source holds the workload: it lives by its connections. */
+  readonly heldByUse?: boolean;
+}
+
+export interface Resolution {
+  readonly peers: Peers;
+  readonly local: Certainty;
+  readonly remote: Certainty;
+  readonly joined: boolean;
+  readonly heldByUse: readonly Workload[];
+}
+
+/** As of when, and whether the time for doubts is over: `force` turns `unsure` into the best answer there is. */
+export interface Question {
+  /** Wall-clock ms; undefined: now. */
+  readonly atMs: number | undefined;
+  readonly force: boolean;
+}
+
+const NEVER: End = { certainty: 'never' };
+const ABSENT: End = { certainty: 'absent' };
+const UNSURE: End = { certainty: 'unsure' };
+
+export interface ResolverParts {
+  readonly directory: Directory;
+  /** In the configured order. */
+  readonly sources: readonly Source[];
+  readonly cgroups: CgroupTree;
+  readonly nodeAddresses: NodeAddresses;
+  readonly index: EntryIndex;
+}
+
+export class Resolver {
+  readonly #parts: ResolverParts;
+  readonly #mayComeToKnow: boolean;
+
+  constructor(parts: ResolverParts) {
+    this.#parts = parts;
+    this.#mayComeToKnow = parts.sources.some((source) => source.namesRemoteEnds);
+  }
+
+  resolve(entry: Entry, question: Question): Resolution {
+    const { pair } = entry;
+    const local = this.#local(pair, question);
+    const client = pair.role === 'source' ? local.workload : undefined;
+    const remote = this.#remote(entry, question, client?.namespace);
+    const [source, destination] = pair.role === 'source' ? [local, remote] : [remote, local];
+    const serverAddress = pair.role === 'source' ? pair.remoteAddress : pair.localAddress;
+    return {
+      peers: {
+        reporter: pair.role,
+        source: source.workload,
+        destination: destination.workload,
+        service: this.#service(serverAddress, pair.servicePort, destination.holder, source.workload?.namespace),
+        securityPolicy: 'unknown',
+      },
+      local: local.certainty,
+      remote: remote.certainty,
+      joined: remote.via === 'join',
+      heldByUse: [local, remote].flatMap((end) => (end.heldByUse && end.workload ? [end.workload] : [])),
+    };
+  }
+
+  /** By cgroup, then by address, source after source; a source without state is waited for, not passed over. */
+  #local(pair: Pair, { atMs, force }: Question): End {
+    if (pair.kind === 'unattributed') return NEVER;
+    for (const source of this.#parts.sources) {
+      const holder = source.shelf.byCgroup(pair.cgroupId, atMs) ?? source.shelf.byAddress(pair.localAddress, atMs);
+      if (holder) return { certainty: 'known', workload: holder.workload, holder, via: 'directory' };
+      const doubt = !source.shelf.synced || (source.usesCgroups && this.#parts.cgroups.looking(pair.cgroupId));
+      if (doubt && !force) return UNSURE;
+      const workload = source.byProcess?.(pair);
+      if (workload) return { certainty: 'known', workload, via: 'process', heldByUse: true };
+    }
+    return this.#mayComeToKnow ? ABSENT : NEVER;
+  }
+
+  /** By address, then by the other view if that end is on this node too, then by what all endpoints of a VIP share. */
+  #remote(entry: Entry, question: Question, clientNamespace: string | undefined): End {
+    const { pair } = entry;
+    if (pair.kind !== 'pair') return NEVER;
+    for (const source of this.#parts.sources) {
+      const holder = source.shelf.byAddress(pair.remoteAddress, question.atMs);
+      if (holder) return { certainty: 'known', workload: holder.workload, holder, via: 'directory' };
+      if (source.namesRemoteEnds && !source.shelf.synced && !question.force) return UNSURE;
+    }
+    const joined = this.#join(entry, question);
+    if (joined.certainty === 'known') return joined;
+    const behind = pair.role === 'source' ? this.#behindVip(pair, clientNamespace) : undefined;
+    if (joined.certainty === 'unsure' && !question.force && behind?.certainty !== 'known') return UNSURE;
+    if (behind) return behind;
+    if (joined.certainty === 'never') return NEVER;
+    return this.#mayComeToKnow ? ABSENT : NEVER;
+  }
+
+  /**
+   * The same-node join: the local end of the other view, if all views that may be it have the same one. Client ports
+   * are in no pair, so two programs that talk to one server from one address cannot be told apart there: `never`.
+   */
+  #join(entry: Entry, question: Question): End {
+    const found = new Set<Workload>();
+    let end: End | undefined;
+    let unsure = false;
+    for (const other of this.#parts.index.mirrors(entry)) {
+      if (other.renewed || other.source.pair(other.pair.slot, other.pair.generation) === undefined) continue;
+      const theirs = this.#endOf(other, question);
+      if (theirs.workload) {
+        found.add(theirs.workload);
+        end = theirs;
+      } else unsure ||= theirs.certainty !== 'never';
+    }
+    if (found.size > 1) return NEVER;
+    if (unsure && !question.force) return UNSURE;
+    if (end) return { ...end, certainty: 'known', via: 'join' };
+    // That a view which named this entry is over says nothing new about it.
+    const { remoteAddress } = entry.pair;
+    const mayCome =
+      entry.joined || this.#parts.nodeAddresses.has(remoteAddress) || this.#parts.index.hasLocal(remoteAddress);
+    return mayCome ? UNSURE : ABSENT;
+  }
+
+  /** The local end of another entry: by its labels where it has them, so that both views say the same. */
+  #endOf(other: Entry, question: Question): End {
+    const answer = this.#local(other.pair, { atMs: question.atMs && other.createdMs, force: question.force });
+    if (!other.peers) return answer;
+    const workload = localEnd(other.peers);
+    if (workload === answer.workload) return answer;
+    return workload ? { certainty: 'known', workload, heldByUse: other.heldByUse.includes(workload) } : NEVER;
+  }
+
+  /** Who is behind a dialled VIP. Several workloads behind it: each connection may have met another, so nobody. */
+  #behindVip(pair: Pair, clientNamespace: string | undefined): End | undefined {
+    for (const { shelf } of this.#parts.sources) {
+      const service = this.#vip(shelf, pair.remoteAddress, clientNamespace);
+      if (!service) continue;
+      const workload = shelf.services.endpointsWorkload(service, pair.servicePort);
+      return workload ? { certainty: 'known', workload, via: 'endpoints' } : NEVER;
+    }
+    return undefined;
+  }
+
+  /** The service that was dialled: by exact VIP, by the server's target port, by the longest prefix. One rule for both ends. */
+  #service(
+    serverAddress: string,
+    port: number,
+    server: Holder | undefined,
+    clientNamespace: string | undefined,
+  ): Service | undefined {
+    const shelves = this.#parts.sources.map((source) => source.shelf);
+    if (serverAddress !== '') {
+      for (const shelf of shelves) {
+        const exact = shelf.services.byAddress(shelf.network, serverAddress, clientNamespace);
+        if (exact) return exact.service;
+      }
+    }
+    if (server) return server.shelf.services.byTargetPort(server, port)?.service;
+    if (serverAddress === '') return undefined;
+    for (const shelf of shelves) {
+      const covering = shelf.services.byPrefix(shelf.network, serverAddress, clientNamespace);
+      if (covering) return covering.service;
+    }
+    return undefined;
+  }
+
+  #vip(shelf: Source['shelf'], address: string, clientNamespace: string | undefined): ServiceObject | undefined {
+    return (
+      shelf.services.byAddress(shelf.network, address, clientNamespace) ??
+      shelf.services.byPrefix(shelf.network, address, clientNamespace)
+    );
+  }
+}

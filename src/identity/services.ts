@@ -1,0 +1,180 @@
+/**
+ * The services of one shelf: by virtual address, and by the target port of a workload that backs them. Services are
+ * looked up as they are now: their addresses are not reused within the seconds that a record takes.
+ */
+import { fullLength, maskAddress } from './address.ts';
+import type { Holder } from './directory.ts';
+import type { PortMap, ServiceKey, ServiceObject, Vip } from './objects.ts';
+import type { Workload } from './types.ts';
+import { UNNAMED_FIELDS, WORKLOAD_FIELDS, type WorkloadFields, type WorkloadPool } from './workload-pool.ts';
+
+const NO_PORTS: PortMap = new Map();
+
+const byKey = (a: ServiceObject, b: ServiceObject): number => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0);
+
+/** Lowest FQDN first, then lowest namespace: the same answer at both ends and on every node. */
+const byHostname = (a: ServiceObject, b: ServiceObject): number =>
+  a.service.hostname < b.service.hostname ? -1 : a.service.hostname > b.service.hostname ? 1 : byKey(a, b);
+
+export class ServiceIndex {
+  readonly #pool: WorkloadPool;
+  readonly #byKey = new Map<ServiceKey, ServiceObject>();
+  /** `network/address/length` → claimants. */
+  readonly #byVip = new Map<string, Set<ServiceObject>>();
+  /** Prefix lengths in use below the full one, with how many claims each has. */
+  readonly #lengths = new Map<number, number>();
+  readonly #endpoints = new Map<ServiceKey, Set<Holder>>();
+  /** What `endpointsWorkload` found, by service and port; dropped when either changes. */
+  readonly #common = new Map<ServiceKey, Map<number, Workload | undefined>>();
+
+  constructor(pool: WorkloadPool) {
+    this.#pool = pool;
+  }
+
+  get size(): number {
+    return this.#byKey.size;
+  }
+
+  get(key: ServiceKey): ServiceObject | undefined {
+    return this.#byKey.get(key);
+  }
+
+  put(object: ServiceObject): void {
+    this.delete(object.key);
+    this.#byKey.set(object.key, object);
+    for (const vip of object.vips) {
+      const claimants = this.#byVip.get(vipKey(vip)) ?? new Set();
+      this.#byVip.set(vipKey(vip), claimants.add(object));
+      if (vip.length < fullLength(vip.address)) this.#countLength(vip.length, 1);
+    }
+    this.#forgetCommon(object.key);
+  }
+
+  delete(key: ServiceKey): void {
+    const object = this.#byKey.get(key);
+    if (!object) return;
+    this.#byKey.delete(key);
+    for (const vip of object.vips) {
+      const claimants = this.#byVip.get(vipKey(vip));
+      claimants?.delete(object);
+      if (claimants?.size === 0) this.#byVip.delete(vipKey(vip));
+      if (vip.length < fullLength(vip.address)) this.#countLength(vip.length, -1);
+    }
+    this.#forgetCommon(key);
+  }
+
+  addEndpoint(key: ServiceKey, holder: Holder): void {
+    this.#endpoints.set(key, (this.#endpoints.get(key) ?? new Set()).add(holder));
+    this.#forgetCommon(key);
+  }
+
+  deleteEndpoint(key: ServiceKey, holder: Holder): void {
+    const holders = this.#endpoints.get(key);
+    holders?.delete(holder);
+    if (holders?.size === 0) this.#endpoints.delete(key);
+    this.#forgetCommon(key);
+  }
+
+  endpoints(key: ServiceKey): ReadonlySet<Holder> {
+    return this.#endpoints.get(key) ?? new Set();
+  }
+
+  /** The service that has exactly this address. Of several: the client's namespace, then `canonical`, then lowest key. */
+  byAddress(network: string, address: string, clientNamespace: string | undefined): ServiceObject | undefined {
+    const exact = this.#byVip.get(vipKey({ network, address, length: fullLength(address) }));
+    return preferred(exact, clientNamespace);
+  }
+
+  /** The service with the longest prefix that covers this address; of several as `byAddress`. */
+  byPrefix(network: string, address: string, clientNamespace: string | undefined): ServiceObject | undefined {
+    for (const length of [...this.#lengths.keys()].sort((a, b) => b - a)) {
+      if (length >= fullLength(address)) continue;
+      const claimants = this.#byVip.get(vipKey({ network, address: maskAddress(address, length), length }));
+      if (claimants) return preferred(claimants, clientNamespace);
+    }
+    return undefined;
+  }
+
+  /** The service of this workload whose target port is `port`, lowest FQDN first. */
+  byTargetPort(holder: Holder, port: number): ServiceObject | undefined {
+    let best: ServiceObject | undefined;
+    for (const key of holder.object.services.keys()) {
+      const service = this.#byKey.get(key);
+      if (!service || !targets(service, holder).includes(port)) continue;
+      if (!best || byHostname(service, best) < 0) best = service;
+    }
+    return best;
+  }
+
+  /**
+   * Who serves `port` of a service, as far as all its endpoints agree: fields in which they differ (pod, zone) are
+   * unknown, and if they are several workloads the answer is undefined, since each connection may have met another.
+   */
+  endpointsWorkload(object: ServiceObject, port: number): Workload | undefined {
+    let ports = this.#common.get(object.key);
+    if (!ports) {
+      ports = new Map();
+      this.#common.set(object.key, ports);
+    }
+    if (!ports.has(port)) {
+      const fields = [...this.endpoints(object.key)]
+        .filter((holder) => target(object, holder, port) > 0)
+        .map((holder) => holder.workload);
+      const common = commonFields(fields);
+      const workload = common && this.#pool.intern(common);
+      if (workload) this.#pool.hold(workload);
+      ports.set(port, workload);
+    }
+    return ports.get(port);
+  }
+
+  #forgetCommon(key: ServiceKey): void {
+    for (const workload of this.#common.get(key)?.values() ?? []) if (workload) this.#pool.release(workload);
+    this.#common.delete(key);
+  }
+
+  #countLength(length: number, change: number): void {
+    const count = (this.#lengths.get(length) ?? 0) + change;
+    if (count > 0) this.#lengths.set(length, count);
+    else this.#lengths.delete(length);
+  }
+}
+
+const vipKey = (vip: Vip): string => `${vip.network}/${vip.address}/${vip.length}`;
+
+function preferred(
+  claimants: ReadonlySet<ServiceObject> | undefined,
+  clientNamespace: string | undefined,
+): ServiceObject | undefined {
+  const rank = (object: ServiceObject) =>
+    object.service.namespace !== undefined && object.service.namespace === clientNamespace
+      ? 0
+      : object.canonical
+        ? 1
+        : 2;
+  return [...(claimants ?? [])].sort((a, b) => rank(a) - rank(b) || byKey(a, b))[0];
+}
+
+/** The port on which this workload serves a service port; 0 if it does not. */
+function target(service: ServiceObject, holder: Holder, servicePort: number): number {
+  return service.ports.get(servicePort) || holder.object.services.get(service.key)?.get(servicePort) || 0;
+}
+
+function targets(service: ServiceObject, holder: Holder): number[] {
+  const own = holder.object.services.get(service.key) ?? NO_PORTS;
+  const servicePorts = new Set([...service.ports.keys(), ...own.keys()]);
+  return [...servicePorts].map((servicePort) => target(service, holder, servicePort));
+}
+
+function commonFields(workloads: readonly Workload[]): WorkloadFields | undefined {
+  const first = workloads[0];
+  if (!first) return undefined;
+  if (workloads.some((workload) => workload.name !== first.name || workload.namespace !== first.namespace)) {
+    return undefined;
+  }
+  const common: Record<string, string | undefined> = { ...UNNAMED_FIELDS };
+  for (const field of WORKLOAD_FIELDS) {
+    if (workloads.every((workload) => workload[field] === first[field])) common[field] = first[field];
+  }
+  return { ...UNNAMED_FIELDS, ...common, name: first.name };
+}

@@ -1,0 +1,18 @@
+/** Long work in short pieces: nothing of ours keeps the event loop from its turn for long. */
+
+/** How long one piece may be. */
+const SLICE_MS = 10;
+
+/** A function to await often within long work: once a slice is over it lets the event loop have its turn. */
+export function createBreather(sliceMs = SLICE_MS): () => Promise<void> | undefined {
+  let began = performance.now();
+  return () => {
+    if (performance.now() - began < sliceMs) return undefined;
+    return new Promise((resolve) => {
+      setImmediate(() => {
+        began = performance.now();
+        resolve();
+      });
+    });
+  };
+}

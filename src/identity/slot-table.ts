@@ -1,0 +1,91 @@
+/**
+ * What is known of the slots of one receiver, in arrays by slot number: the hot path asks here for every row and gets
+ * its answer from two array reads.
+ */
+import type { PairSource } from '../receiver/types.ts';
+import type { Entry } from './entry.ts';
+import type { Peers, Workload } from './types.ts';
+import type { WorkloadPool } from './workload-pool.ts';
+
+const FIRST_CAPACITY = 1024;
+
+export class SlotTable {
+  readonly source: PairSource;
+  readonly #pool: WorkloadPool;
+  #generation = new Uint32Array(FIRST_CAPACITY);
+  #peers: (Peers | undefined)[] = new Array(FIRST_CAPACITY).fill(undefined);
+  #entries: (Entry | undefined)[] = new Array(FIRST_CAPACITY).fill(undefined);
+  /** Kernel time of the last batch whose gauge changes were counted: several pipelines see the same batch. */
+  #countedNs = Number.NEGATIVE_INFINITY;
+
+  constructor(source: PairSource, pool: WorkloadPool) {
+    this.source = source;
+    this.#pool = pool;
+  }
+
+  /** The labels of a slot that has them. */
+  labelled(slot: number, generation: number): Peers | undefined {
+    return this.#generation[slot] === generation ? this.#peers[slot] : undefined;
+  }
+
+  entry(slot: number, generation: number): Entry | undefined {
+    return this.#generation[slot] === generation ? this.#entries[slot] : undefined;
+  }
+
+  /** Puts a new entry in its slot and returns the one of an earlier generation that it takes the place of. */
+  put(entry: Entry): Entry | undefined {
+    const { slot, generation } = entry.pair;
+    this.#reserve(slot);
+    const old = this.#entries[slot];
+    if (old) this.#end(old);
+    this.#generation[slot] = generation;
+    this.#entries[slot] = entry;
+    this.#peers[slot] = entry.peers;
+    return old;
+  }
+
+  label(entry: Entry, peers: Peers, heldByUse: readonly Workload[]): void {
+    entry.peers = peers;
+    entry.heldByUse = heldByUse;
+    if (entry.active > 0) for (const workload of heldByUse) this.#pool.hold(workload, entry.active);
+    const { slot, generation } = entry.pair;
+    if (this.entry(slot, generation) === entry) this.#peers[slot] = peers;
+  }
+
+  /** True for the first of the pipelines that see a batch: that one counts its gauge changes. */
+  claimBatch(timeNs: number): boolean {
+    if (timeNs === this.#countedNs) return false;
+    this.#countedNs = timeNs;
+    return true;
+  }
+
+  /** The number of open connections of a slot changed: workloads that live by their connections live or die by it. */
+  countActive(slot: number, generation: number, change: number): void {
+    const entry = this.entry(slot, generation);
+    if (!entry) return;
+    const before = Math.max(0, entry.active);
+    entry.active += change;
+    const after = Math.max(0, entry.active);
+    for (const workload of entry.heldByUse) {
+      if (after > before) this.#pool.hold(workload, after - before);
+      else if (after < before) this.#pool.release(workload, before - after);
+    }
+  }
+
+  #end(entry: Entry): void {
+    if (entry.active > 0) for (const workload of entry.heldByUse) this.#pool.release(workload, entry.active);
+    entry.active = 0;
+  }
+
+  #reserve(slot: number): void {
+    if (slot < this.#generation.length) return;
+    const capacity = 2 ** Math.ceil(Math.log2(slot + 1));
+    const generation = new Uint32Array(capacity);
+    generation.set(this.#generation);
+    this.#generation = generation;
+    while (this.#peers.length < capacity) {
+      this.#peers.push(undefined);
+      this.#entries.push(undefined);
+    }
+  }
+}

@@ -1,0 +1,218 @@
+/**
+ * Which directory of the cgroup v2 hierarchy has which id (its inode, the kernel's `cgroup->kn->id`). The mounted tree
+ * is walked once at the start, again when somebody meets an id it does not have, and now and then to see removals.
+ * Walks are asynchronous and never more than one a second, whatever is asked.
+ */
+import { readdir, readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Logger } from '../../collector/logger.ts';
+import type { Clock } from '../clock.ts';
+
+/** Between two walks that misses ask for. */
+export const WALK_GAP_MS = 1_000;
+/** Between walks when nothing is missed: how late a removal is seen. */
+export const WALK_INTERVAL_MS = 60_000;
+
+export interface CgroupChange {
+  readonly added: ReadonlyMap<bigint, string>;
+  readonly removed: ReadonlyMap<bigint, string>;
+  /** Ids that were looked for in vain. */
+  readonly absent: ReadonlySet<bigint>;
+}
+
+/** Paths begin with `/` at the root of the hierarchy as it is mounted here. */
+export interface CgroupTree {
+  /** Walks the tree for the first time. Called again, it waits for the same walk. Never rejects. */
+  start(): Promise<void>;
+  stop(): Promise<void>;
+  path(id: bigint): string | undefined;
+  entries(): IterableIterator<[bigint, string]>;
+  /**
+   * True while nobody can tell whether the id exists: it is not known, and no walk has begun since it was first missed.
+   * Asking causes that walk.
+   */
+  looking(id: bigint): boolean;
+  /** Called after a walk that changed something or answered a miss. */
+  onChange(listener: (change: CgroupChange) => void): () => void;
+  /** Why there is no tree to walk; undefined if there is. */
+  readonly problem: string | undefined;
+  /** Where the hierarchy is mounted; undefined if it is not. */
+  readonly mountPoint: string | undefined;
+}
+
+export interface CgroupTreeOptions {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Instead of the mount point found in /proc/self/mountinfo. */
+  readonly mountPoint?: string;
+}
+
+export function createCgroupTree(options: CgroupTreeOptions): CgroupTree {
+  return new MountedCgroupTree(options);
+}
+
+/** The mount point of the first cgroup2 file system in the text of /proc/self/mountinfo (proc_pid_mountinfo(5)). */
+export function findCgroup2Mount(mountinfo: string): string | undefined {
+  for (const line of mountinfo.split('\n')) {
+    const [mount = '', filesystem = ''] = line.split(' - ');
+    if (!filesystem.startsWith('cgroup2 ')) continue;
+    // Space, tab, newline and backslash are octal escapes there.
+    return mount.split(' ')[4]?.replace(/\\(\d{3})/g, (_, octal) => String.fromCharCode(Number.parseInt(octal, 8)));
+  }
+  return undefined;
+}
+
+class MountedCgroupTree implements CgroupTree {
+  readonly #options: CgroupTreeOptions;
+  readonly #listeners = new Set<(change: CgroupChange) => void>();
+  #paths = new Map<bigint, string>();
+  /** Missed ids: the walk that decides about them is to come, is under way, or found none at that time (ms). */
+  readonly #missed = new Map<bigint, 'waiting' | 'walking' | number>();
+  #mountPoint: string | undefined;
+  #problem: string | undefined = 'not started';
+  #lastWalkMs = Number.NEGATIVE_INFINITY;
+  #walk: Promise<void> | undefined;
+  #cancel: (() => void) | undefined;
+  #urgent = false;
+  #started: Promise<void> | undefined;
+  #stopped = false;
+
+  constructor(options: CgroupTreeOptions) {
+    this.#options = options;
+  }
+
+  get problem(): string | undefined {
+    return this.#problem;
+  }
+
+  get mountPoint(): string | undefined {
+    return this.#mountPoint;
+  }
+
+  start(): Promise<void> {
+    this.#started ??= this.#start();
+    return this.#started;
+  }
+
+  async #start(): Promise<void> {
+    const mountinfo = await readFile('/proc/self/mountinfo', 'utf8').catch(() => '');
+    this.#mountPoint = this.#options.mountPoint ?? findCgroup2Mount(mountinfo);
+    if (this.#mountPoint === undefined) {
+      this.#problem = 'no cgroup2 file system is mounted (mount -t cgroup2 none /sys/fs/cgroup/unified)';
+      this.#options.logger.warn(`cgroups cannot name anybody: ${this.#problem}`);
+      return;
+    }
+    this.#problem = undefined;
+    await this.#refresh();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#cancel?.();
+    await this.#walk;
+  }
+
+  path(id: bigint): string | undefined {
+    return this.#paths.get(id);
+  }
+
+  entries(): IterableIterator<[bigint, string]> {
+    return this.#paths.entries();
+  }
+
+  looking(id: bigint): boolean {
+    if (id === 0n || this.#mountPoint === undefined || this.#stopped || this.#paths.has(id)) return false;
+    const state = this.#missed.get(id);
+    if (typeof state === 'number') return false;
+    if (state === undefined) {
+      this.#missed.set(id, 'waiting');
+      if (!this.#urgent) {
+        this.#urgent = true;
+        if (!this.#walk) this.#plan();
+      }
+    }
+    return true;
+  }
+
+  onChange(listener: (change: CgroupChange) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  #plan(): void {
+    this.#cancel?.();
+    if (this.#stopped) return;
+    const since = this.#options.clock.now() - this.#lastWalkMs;
+    const gap = this.#urgent ? WALK_GAP_MS : WALK_INTERVAL_MS;
+    this.#cancel = this.#options.clock.schedule(Math.min(gap, Math.max(0, gap - since)), () => {
+      this.#cancel = undefined;
+      void this.#refresh();
+    });
+  }
+
+  #refresh(): Promise<void> {
+    this.#walk ??= this.#walkOnce().finally(() => {
+      this.#walk = undefined;
+      this.#plan();
+    });
+    return this.#walk;
+  }
+
+  async #walkOnce(): Promise<void> {
+    this.#urgent = false;
+    this.#lastWalkMs = this.#options.clock.now();
+    for (const [id, state] of this.#missed) {
+      // Forgotten after a while, so that the memory of misses stays small; kept so long, since an id outside of the
+      // mounted subtree (an agent in a cgroup namespace) would otherwise cost a walk a second for ever.
+      if (typeof state !== 'number') this.#missed.set(id, 'walking');
+      else if (state <= this.#lastWalkMs - WALK_INTERVAL_MS) this.#missed.delete(id);
+    }
+    const paths = new Map<bigint, string>();
+    try {
+      await walk(this.#mountPoint!, '', paths);
+      this.#problem = undefined;
+    } catch (error) {
+      const reason = (error as Error).message;
+      if (this.#problem === undefined) {
+        this.#options.logger.warn(
+          `cannot walk the cgroups under ${this.#mountPoint}: ${reason}; the last known ones stay`,
+        );
+      }
+      this.#problem = reason;
+      for (const [id, path] of this.#paths) paths.set(id, path);
+    }
+    const added = difference(paths, this.#paths);
+    const removed = difference(this.#paths, paths);
+    this.#paths = paths;
+    const absent = new Set<bigint>();
+    for (const [id, state] of this.#missed) {
+      if (state !== 'walking') continue;
+      if (paths.has(id)) this.#missed.delete(id);
+      else absent.add(id);
+    }
+    for (const id of [...absent, ...removed.keys()]) if (!paths.has(id)) this.#missed.set(id, this.#lastWalkMs);
+    if (absent.size === 0 && added.size === 0 && removed.size === 0) return;
+    for (const listener of this.#listeners) listener({ added, removed, absent });
+  }
+}
+
+/** Adds `path` and all below it. What vanishes meanwhile is left out; any other failure rejects. */
+async function walk(mountPoint: string, path: string, found: Map<bigint, string>): Promise<void> {
+  const directory = join(mountPoint, path);
+  try {
+    const { ino } = await stat(directory, { bigint: true });
+    found.set(ino, path === '' ? '/' : path);
+    for (const entry of await readdir(directory, { withFileTypes: true })) {
+      if (entry.isDirectory()) await walk(mountPoint, `${path}/${entry.name}`, found);
+    }
+  } catch (error) {
+    if (path === '' || !isGone(error)) throw error;
+  }
+}
+
+const isGone = (error: unknown): boolean => ['ENOENT', 'ENODEV'].includes((error as NodeJS.ErrnoException).code ?? '');
+
+/** What `a` has and `b` has not, or has under another path. */
+function difference(a: ReadonlyMap<bigint, string>, b: ReadonlyMap<bigint, string>): Map<bigint, string> {
+  return new Map([...a].filter(([id, path]) => b.get(id) !== path));
+}
