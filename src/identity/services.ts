@@ -163,7 +163,8 @@ function target(service: ServiceObject, holder: Holder, servicePort: number): nu
 function targets(service: ServiceObject, holder: Holder): number[] {
   const own = holder.object.services.get(service.key) ?? NO_PORTS;
   const servicePorts = new Set([...service.ports.keys(), ...own.keys()]);
-  return [...servicePorts].map((servicePort) => target(service, holder, servicePort));
+  // Not 0: a named port that this workload lacks is no port.
+  return [...servicePorts].map((servicePort) => target(service, holder, servicePort)).filter((port) => port > 0);
 }
 
 function commonFields(workloads: readonly Workload[]): WorkloadFields | undefined {

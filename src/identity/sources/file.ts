@@ -15,8 +15,8 @@ export interface FileConfig {
   readonly network: string;
 }
 
-/** Calls `onChange` when the file may have another content; returns how to stop that. */
-export type Watch = (path: string, onChange: () => void) => () => void;
+/** Calls `onChange` when the file has another content: `watchFile`, or a fake. */
+export type Watch = (path: string, onChange: () => void) => { close(): void };
 
 export function createFileSource(settings: SourceSettings, config: FileConfig, watch: Watch): Source {
   return new FileSource(settings, config, watch);
@@ -60,7 +60,8 @@ class FileSource implements Source {
 
   async start(): Promise<void> {
     // Watched before it is read: a change in between is seen.
-    this.#undo.push(this.#watch(this.#config.path, () => this.#reload()));
+    const watch = this.#watch(this.#config.path, () => this.#reload());
+    this.#undo.push(() => watch.close());
     await this.#apply(await readWorkloadFile(this.#config.path));
     this.#undo.push(this.#settings.cgroups.onChange(() => this.#assignCgroups()));
     this.shelf.markSynced();
