@@ -15,10 +15,8 @@ export interface Namespace {
   /** Runs a program inside. */
   exec(program: string, ...args: string[]): Promise<string>;
   sysctl(key: string, value: string): Promise<void>;
-  /** A rule in this namespace's nftables, in the table `test` with chains `input` and `output`. */
-  nft(chain: 'input' | 'output', rule: string): Promise<void>;
-  /** Takes all rules away. */
-  nftFlush(): Promise<void>;
+  /** Adds a rule to this namespace's packet filter. Resolves to the function that lifts it. */
+  filter(chain: 'input' | 'output', rule: string): Promise<() => Promise<void>>;
   remove(): void;
 }
 
@@ -111,11 +109,13 @@ async function create(): Promise<Namespace> {
     name,
     exec,
     sysctl,
-    async nft(chain, rule) {
-      await exec('nft', `add rule inet test ${chain} ${rule}`);
-    },
-    async nftFlush() {
-      await exec('nft', 'flush table inet test');
+    async filter(chain, rule) {
+      const added = await exec('nft', '--echo', '--handle', `add rule inet test ${chain} ${rule}`);
+      const handle = /# handle (\d+)/.exec(added)?.[1];
+      if (handle === undefined) throw new Error(`nft did not say the handle of "${rule}": ${added}`);
+      return async () => {
+        await exec('nft', `delete rule inet test ${chain} handle ${handle}`);
+      };
     },
     remove,
   };

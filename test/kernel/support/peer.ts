@@ -1,5 +1,8 @@
 /** A process with one end of connections, and its sockets. Each call is one command to test/kernel/tool. */
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import { rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
 import { undoLater } from './cleanup.ts';
@@ -23,6 +26,8 @@ export interface EndReport {
   readonly kernelReceived?: number;
   readonly retransmitted?: number;
   readonly fastOpen?: boolean;
+  /** Of an MPTCP socket: the peer speaks it, too. */
+  readonly multipath?: boolean;
 }
 
 type Reply = Readonly<Record<string, string | number | boolean>>;
@@ -36,6 +41,8 @@ export class PeerError extends Error {
     this.errno = String(reply.errno);
   }
 }
+
+let mailboxes = 0;
 
 export class Peer {
   readonly #process: ChildProcessByStdio<Writable, Readable, null>;
@@ -234,6 +241,26 @@ export class Socket {
     await this.peer.ask('exchange', this.fd, send, receive);
   }
 
+  /** Gives the socket and its side of the account to another process (SCM_RIGHTS). */
+  async passTo(heir: Peer): Promise<Socket> {
+    const path = join(tmpdir(), `tcpl-${heir.pid}-${mailboxes++}`);
+    const { fd: mailbox } = await heir.ask('mailbox', path);
+    await this.peer.ask('pass', this.fd, path);
+    const { fd } = await heir.ask('take', Number(mailbox));
+    rmSync(path);
+    return new Socket(heir, Number(fd));
+  }
+
+  /** A forked child does this one command with the socket and then holds it until it is reaped. */
+  async inChild(command: 'send' | 'recv', bytes: number): Promise<{ reap(): Promise<void> }> {
+    const { pid } = await this.peer.ask('fork', command, this.fd, bytes);
+    return {
+      reap: async () => {
+        await this.peer.ask('reap', Number(pid));
+      },
+    };
+  }
+
   async shutdown(how: 'rd' | 'wr' | 'rdwr'): Promise<void> {
     await this.peer.ask('shutdown', this.fd, how);
   }
@@ -255,6 +282,11 @@ export class Socket {
   /** Of a listener: until so many connections wait to be accepted. */
   async backlog(connections: number): Promise<void> {
     await this.peer.ask('backlog', this.fd, connections);
+  }
+
+  /** Of a listener: connections that wait to be accepted. */
+  async pending(): Promise<number> {
+    return Number((await this.peer.ask('pending', this.fd)).count);
   }
 
   async info(): Promise<EndReport> {

@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <linux/mptcp.h>
 #include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
@@ -7,6 +8,10 @@
 #include <sys/mman.h>
 
 #include "peer.h"
+
+#ifndef SOL_MPTCP
+#define SOL_MPTCP 284
+#endif
 
 struct end *ends;
 
@@ -48,6 +53,17 @@ static uint64_t queue_length(int fd, unsigned long request)
 	return ioctl(fd, request, &bytes) ? 0 : (uint64_t)bytes;
 }
 
+/* False when the peer does not speak it and the connection is plain TCP. */
+static bool is_multipath(int fd)
+{
+	struct mptcp_info info;
+	socklen_t length = sizeof(info);
+
+	memset(&info, 0, sizeof(info));
+	return !getsockopt(fd, SOL_MPTCP, MPTCP_INFO, &info, &length) &&
+	       !(info.mptcpi_flags & MPTCP_INFO_FLAG_FALLBACK);
+}
+
 /* Counts as the agent should see them, the application's view first. `unread` lies in the receive queue and was
  * received all the same; `unsent` was never given to the network. The kernel's own counters include a received FIN,
  * and the sequence number of one's own FIN in `unsent`. */
@@ -63,11 +79,16 @@ void reply_end_of_connection(int fd)
 	reply_text("remote", address_text(&end->remote, text, sizeof(text)));
 	reply_number("written", end->written);
 	reply_number("read", end->read);
-	reply_number("unread", queue_length(fd, SIOCINQ));
-	reply_number("unacked", queue_length(fd, SIOCOUTQ));
-	reply_number("unsent", queue_length(fd, SIOCOUTQNSD));
+	/* MPTCP counts its end of data (DATA_FIN) as a byte in the queue */
+	reply_number("unread", end->mptcp ? 0 : queue_length(fd, SIOCINQ));
+	reply_number("unacked", end->mptcp ? 0 : queue_length(fd, SIOCOUTQ));
+	reply_number("unsent", end->mptcp ? 0 : queue_length(fd, SIOCOUTQNSD));
+	if (end->mptcp) {
+		reply_flag("multipath", is_multipath(fd));
+		return;
+	}
 	memset(&info, 0, sizeof(info));
-	if (end->mptcp || getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length))
+	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length))
 		return;
 	reply_text("state", info.tcpi_state < sizeof(STATES) / sizeof(*STATES) ? STATES[info.tcpi_state] : "?");
 	reply_number("kernelSent", info.tcpi_bytes_sent - info.tcpi_bytes_retrans);

@@ -65,22 +65,35 @@ static void run_state(int argc, char **argv)
 	reply_ok();
 }
 
-/* Until so many connections wait to be accepted: a listener's tcpi_unacked. backlog FD COUNT */
+/* Connections that wait to be accepted: a listener's tcpi_unacked. */
+static uint64_t pending(int listener)
+{
+	struct tcp_info info;
+	socklen_t length = sizeof(info);
+
+	if (getsockopt(listener, IPPROTO_TCP, TCP_INFO, &info, &length))
+		die("TCP_INFO of %d: %s", listener, strerror(errno));
+	return info.tcpi_unacked;
+}
+
+/* pending FD → count */
+static void run_pending(int argc, char **argv)
+{
+	(void)argc;
+	reply_begin();
+	reply_number("count", pending(descriptor(argv[1])));
+	reply_finish();
+}
+
+/* Until so many connections wait to be accepted. backlog FD COUNT */
 static void run_backlog(int argc, char **argv)
 {
 	int fd = descriptor(argv[1]);
 	uint64_t count = count_of(argv[2]);
-	struct tcp_info info;
 
 	(void)argc;
-	do {
-		socklen_t length = sizeof(info);
-
-		if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length))
-			die("TCP_INFO of %d: %s", fd, strerror(errno));
-		if (info.tcpi_unacked < count)
-			pause_shortly();
-	} while (info.tcpi_unacked < count);
+	while (pending(fd) < count)
+		pause_shortly();
 	reply_ok();
 }
 
@@ -89,5 +102,6 @@ const struct command wait_commands[] = {
 	{ "arrived", 2, run_arrived },
 	{ "state", 2, run_state },
 	{ "backlog", 2, run_backlog },
+	{ "pending", 1, run_pending },
 	{ NULL, 0, NULL },
 };
