@@ -59,17 +59,17 @@ enum histogram {
 	HISTOGRAMS,
 };
 
-struct distribution {
-	__u64 sum; /* ns */
-	__u32 buckets[BUCKETS];
-};
-
 /*
  * Cumulative while its generation lasts. Counters come before `changes` in every update, so a reader that sees the
- * same `changes` twice has missed nothing that was finished.
+ * same `changes` twice has missed nothing that was finished. The number of open connections is not kept: it is opened +
+ * adopted - failed - closed.
+ *
+ * Laid out by cache line, since two CPUs that count in one slot hand its lines to and fro: a close touches lines 1 to 3
+ * and a line of each histogram that it adds to.
  */
 struct slot {
 	struct pair pair;
+	/* line 1 */
 	__u32 generation;
 	__u32 reserved;
 	__u64 created_ns; /* CLOCK_BOOTTIME; 0: never used */
@@ -78,7 +78,8 @@ struct slot {
 	__u64 closed;
 	__u64 failed;
 	__u64 adopted;
-	__s64 active;
+	__u64 resets_received;
+	/* line 2 */
 	__u64 sent;
 	__u64 received;
 	__u64 segments_sent;
@@ -86,11 +87,17 @@ struct slot {
 	__u64 retransmitted;
 	__u64 lost;
 	__u64 resets_sent;
-	__u64 resets_received;
+	__u64 reserved2;
+	/* line 3 */
+	__u64 sums[HISTOGRAMS]; /* ns */
 	__u32 errors[CONNECT_ERRORS];
-	struct distribution histograms[HISTOGRAMS];
+	/* a line each */
+	__u32 buckets[HISTOGRAMS][BUCKETS];
 };
-_Static_assert(sizeof(struct slot) <= 640, "a slot is about half a KiB of kernel memory");
+_Static_assert(sizeof(struct slot) == 512, "a slot is half a KiB, in whole cache lines");
+_Static_assert(__builtin_offsetof(struct slot, sent) == 128, "line 2");
+_Static_assert(__builtin_offsetof(struct slot, sums) == 192, "line 3");
+_Static_assert(__builtin_offsetof(struct slot, buckets) == 256, "line 4");
 
 /* Set by the loader. Slots [0, 2) are unattributed (one a role), [2, coarse_base) pairs, [coarse_base, slot_count) coarse. */
 const volatile __u32 slot_count = 0;
@@ -152,7 +159,6 @@ static __always_inline void slot_changed(struct slot *slot)
 static __always_inline void observe(struct slot *slot, enum histogram which, __u64 ns)
 {
 	const volatile __u64 *bounds = histogram_bounds[which];
-	struct distribution *into = &slot->histograms[which];
 	__u32 bucket = 0;
 
 	if (ns > bounds[7])
@@ -163,8 +169,8 @@ static __always_inline void observe(struct slot *slot, enum histogram which, __u
 		bucket += 2;
 	if (ns > bounds[bucket])
 		bucket += 1;
-	__sync_fetch_and_add(&into->buckets[bucket & (BUCKETS - 1)], 1);
-	__sync_fetch_and_add(&into->sum, ns);
+	__sync_fetch_and_add(&slot->buckets[which][bucket & (BUCKETS - 1)], 1);
+	__sync_fetch_and_add(&slot->sums[which], ns);
 }
 
 /* The slot of all connections of a role that have no pair of their own. */

@@ -23,6 +23,7 @@ enum close_reason {
 	CLOSE_TIMEOUT,
 };
 
+/* Whose the connection is stands in its slot; both addresses are here, since a coarse slot lacks the remote one. */
 struct record {
 	__u64 id;
 	__u64 time_ns; /* CLOCK_BOOTTIME, all of them */
@@ -30,30 +31,28 @@ struct record {
 	__u64 established_ns; /* 0: never */
 	__u64 sent;
 	__u64 received;
-	__u64 cgroup_id;
 	__u8 local_ip[16];
 	__u8 remote_ip[16];
 	__u32 slot;
 	__u32 generation;
-	__u32 netns;
-	__u32 pid; /* 0: not known */
 	__u16 local_port;
 	__u16 remote_port;
 	__u8 event;
 	__u8 role;
 	__u8 close_reason;  /* of EVENT_CLOSE */
 	__u8 connect_error; /* of EVENT_FAIL */
-	__u32 sk_err;
-	__u32 adopted;
+	__u16 sk_err;
+	__u16 adopted;
 	__u32 srtt_us;
 	__u32 min_rtt_us; /* 0: never measured */
 	__u32 retransmitted;
 	__u32 lost;
 	__u32 segments_sent;
 	__u32 segments_received;
+	__u32 pid; /* 0: not known */
 	char comm[COMM_SIZE];
 };
-_Static_assert(sizeof(struct record) == 160, "record has no hidden padding");
+_Static_assert(sizeof(struct record) == 144, "record has no hidden padding");
 
 /* Nothing else would put the type into the object's BTF, where the reader looks its offsets up: a ring has no value type. */
 const struct record *const record_type __attribute__((used)) = NULL;

@@ -34,17 +34,23 @@ static __always_inline bool is_loopback(const __u8 *ip)
 	return word[2] == 0 && word[3] == bpf_htonl(1);
 }
 
+/* The two ends' addresses, 16 bytes each. */
+static __always_inline void read_addresses(const struct sock *sk, __u8 *local_ip, __u8 *remote_ip)
+{
+	if (sk->__sk_common.skc_family == AF_INET6) {
+		__builtin_memcpy(local_ip, &sk->__sk_common.skc_v6_rcv_saddr, 16);
+		__builtin_memcpy(remote_ip, &sk->__sk_common.skc_v6_daddr, 16);
+	} else {
+		copy_v4(local_ip, sk->__sk_common.skc_rcv_saddr);
+		copy_v4(remote_ip, sk->__sk_common.skc_daddr);
+	}
+}
+
 /* `pair` must be zeroed before. Ports in host order. */
 static __always_inline void read_pair(const struct sock *sk, struct pair *pair, __u8 role, __u16 local_port,
 				      __u16 remote_port)
 {
-	if (sk->__sk_common.skc_family == AF_INET6) {
-		__builtin_memcpy(pair->local_ip, &sk->__sk_common.skc_v6_rcv_saddr, 16);
-		__builtin_memcpy(pair->remote_ip, &sk->__sk_common.skc_v6_daddr, 16);
-	} else {
-		copy_v4(pair->local_ip, sk->__sk_common.skc_rcv_saddr);
-		copy_v4(pair->remote_ip, sk->__sk_common.skc_daddr);
-	}
+	read_addresses(sk, pair->local_ip, pair->remote_ip);
 	pair->netns = sk->__sk_common.skc_net.net->ns.inum;
 	pair->cgroup_id = sk->sk_cgrp_data.cgroup->kn->id;
 	pair->role = role;

@@ -82,8 +82,9 @@ static __always_inline __u32 current_process(char comm[COMM_SIZE])
 
 	if (task->flags & PF_KTHREAD)
 		return 0;
-	bpf_get_current_comm(comm, COMM_SIZE);
-	return bpf_get_current_pid_tgid() >> 32;
+	/* padded with zeroes by the kernel */
+	__builtin_memcpy(comm, task->comm, COMM_SIZE);
+	return task->tgid;
 }
 
 /* The process that listens where this connection was accepted. */
@@ -111,20 +112,14 @@ static __always_inline void set_executable(struct pair *pair, const struct conne
 static __always_inline void fill_record(struct record *record, const struct sock *sk, const struct tcp_sock *tp,
 					const struct connection *conn, const struct slot *slot, enum event event)
 {
-	struct pair ends = {};
-
-	read_pair(sk, &ends, conn->role, conn->local_port, conn->remote_port);
 	record->id = conn->id;
 	record->opened_ns = conn->opened_ns;
 	record->established_ns = conn->established_ns;
 	record->sent = 0;
 	record->received = 0;
-	record->cgroup_id = ends.cgroup_id;
-	__builtin_memcpy(record->local_ip, ends.local_ip, 16);
-	__builtin_memcpy(record->remote_ip, ends.remote_ip, 16);
+	read_addresses(sk, record->local_ip, record->remote_ip);
 	record->slot = conn->slot;
 	record->generation = slot->generation;
-	record->netns = ends.netns;
 	record->pid = conn->pid;
 	record->local_port = conn->local_port;
 	record->remote_port = conn->remote_port;
@@ -164,7 +159,8 @@ static __always_inline void on_syn_sent(const struct sock *sk)
 static __always_inline void on_established(const struct sock *sk, const struct tcp_sock *tp, int old_state)
 {
 	__u64 key = (__u64)sk, now = bpf_ktime_get_boot_ns();
-	struct connection *known = bpf_map_lookup_elem(&conns, &key);
+	/* a child that nobody has accepted cannot be known */
+	struct connection *known = old_state == TCP_SYN_RECV && !sk->sk_socket ? NULL : bpf_map_lookup_elem(&conns, &key);
 	struct connection fresh = {};
 	struct connection *conn = known ?: &fresh;
 	struct pair pair = {};
@@ -217,7 +213,6 @@ static __always_inline void on_established(const struct sock *sk, const struct t
 	if (!slot)
 		return;
 	add(&slot->opened, 1);
-	__sync_fetch_and_add(&slot->active, 1);
 	if (known)
 		observe(slot, HISTOGRAM_CONNECT, now - known->opened_ns);
 	slot_changed(slot);
@@ -284,7 +279,6 @@ static __always_inline void on_close(const struct sock *sk, const struct tcp_soc
 		gained[i] = claim_rest(&conn->claims[i], final.value[i], i);
 	count_claimed(slot, gained);
 	add(&slot->closed, 1);
-	__sync_fetch_and_add(&slot->active, -1);
 	if (reason == CLOSE_PEER_RESET)
 		add(&slot->resets_received, 1);
 	else if (reason == CLOSE_LOCAL_RESET)
@@ -595,7 +589,7 @@ int tcpledger_adopt_listeners(struct bpf_iter__task_file *context)
 	if (!task || !sk || sk->__sk_common.skc_state != TCP_LISTEN)
 		return 0;
 	listener.pid = task->tgid;
-	BPF_CORE_READ_STR_INTO(&listener.comm, task, comm);
+	__builtin_memcpy(listener.comm, task->comm, COMM_SIZE);
 	remember_listener(sk, listener, BPF_NOEXIST);
 	return 0;
 }
@@ -631,7 +625,7 @@ int tcpledger_adopt_connections(struct bpf_iter__task_file *context)
 	conn.id = new_id();
 	conn.opened_ns = bpf_ktime_get_boot_ns();
 	conn.pid = task->tgid;
-	BPF_CORE_READ_STR_INTO(&conn.comm, task, comm);
+	__builtin_memcpy(conn.comm, task->comm, COMM_SIZE);
 	if (socket_state == TCP_SYN_SENT) {
 		/* not counted yet, so nothing of it is older: it will be opened, or fail, before our eyes */
 		conn.role = ROLE_SOURCE;
@@ -658,14 +652,12 @@ int tcpledger_adopt_connections(struct bpf_iter__task_file *context)
 #pragma unroll
 	for (int i = 0; i < CLAIMS; i++)
 		conn.claims[i] = claim_word(conn.id, before.value[i]);
-	/* before the connection can be found, so that its close never makes the gauge negative */
+	/* before the connection can be found, so that its close never makes the number of open ones negative */
 	add(&slot->adopted, 1);
-	__sync_fetch_and_add(&slot->active, 1);
 	failed = bpf_map_update_elem(&conns, &key, &conn, BPF_NOEXIST);
 	if (failed) {
 		__sync_fetch_and_add(&slot->adopted, -1);
-		__sync_fetch_and_add(&slot->active, -1);
-		if (failed != -EEXIST)
+			if (failed != -EEXIST)
 			count_error(OP_CONNS_UPDATE);
 	}
 	slot_changed(slot);

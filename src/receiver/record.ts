@@ -24,12 +24,10 @@ export function createRecordReader(memory: ArrayBuffer, record: Layout): (at: nu
   const established = wordOf('established_ns');
   const sent = wordOf('sent');
   const received = wordOf('received');
-  const cgroup = offset('cgroup_id');
   const local = offset('local_ip');
   const remote = offset('remote_ip');
   const slot = wordOf('slot');
   const generation = wordOf('generation');
-  const netns = wordOf('netns');
   const pid = wordOf('pid');
   const localPort = offset('local_port');
   const remotePort = offset('remote_port');
@@ -37,8 +35,8 @@ export function createRecordReader(memory: ArrayBuffer, record: Layout): (at: nu
   const role = offset('role');
   const closeReason = offset('close_reason');
   const connectError = offset('connect_error');
-  const skErr = wordOf('sk_err');
-  const adopted = wordOf('adopted');
+  const skErr = offset('sk_err');
+  const adopted = offset('adopted');
   const srtt = wordOf('srtt_us');
   const minRtt = wordOf('min_rtt_us');
   const retransmitted = wordOf('retransmitted');
@@ -52,7 +50,7 @@ export function createRecordReader(memory: ArrayBuffer, record: Layout): (at: nu
   return (at) => {
     const word = at >>> 2;
     const what = EVENTS[bytes[at + event]!]!;
-    const errno = words[word + skErr]!;
+    const errno = short(at + skErr);
     return {
       event: what,
       connectionId: decimal(words[word + id + 1]!, words[word + id]!),
@@ -63,9 +61,7 @@ export function createRecordReader(memory: ArrayBuffer, record: Layout): (at: nu
       localPort: short(at + localPort),
       remoteAddress: addressTexts.get(words, bytes, at + remote),
       remotePort: short(at + remotePort),
-      cgroupId: wideInteger(words[word + (cgroup >>> 2) + 1]!, words[word + (cgroup >>> 2)]!),
-      netns: words[word + netns]!,
-      adopted: words[word + adopted]! !== 0,
+      adopted: short(at + adopted) !== 0,
       timeNs: wide(word + time),
       openedNs: wide(word + opened),
       establishedNs: wide(word + established),
@@ -94,19 +90,4 @@ function errorType(error: number, errno: number): string {
 /** Exact above 2^53 too. */
 function decimal(high: number, low: number): string {
   return high < 2 ** 21 ? String(high * TWO_32 + low) : String((BigInt(high) << 32n) | BigInt(low));
-}
-
-/** cgroup ids are nearly always small and nearly always one of few: no BigInt is made for one seen before. */
-const integers = new Map<number, bigint>();
-
-function wideInteger(high: number, low: number): bigint {
-  if (high >= 2 ** 21) return (BigInt(high) << 32n) | BigInt(low);
-  const value = high * TWO_32 + low;
-  let integer = integers.get(value);
-  if (integer === undefined) {
-    if (integers.size >= 4096) integers.clear();
-    integer = BigInt(value);
-    integers.set(value, integer);
-  }
-  return integer;
 }

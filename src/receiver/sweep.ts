@@ -6,6 +6,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import {
   CONNECT_ERRORS,
+  counterColumn,
   HISTOGRAM_BUCKETS,
   PAIR_COUNTERS,
   PAIR_HISTOGRAMS,
@@ -18,6 +19,12 @@ import { SLOTS_PER_CHUNK } from './slot-memory.ts';
 /** Rows of a batch; the sweep hands it on when it is full. */
 const BATCH_ROWS = 1024;
 const TWO_32 = 2 ** 32;
+
+const OPENED = counterColumn('opened');
+const CLOSED = counterColumn('closed');
+const FAILED = counterColumn('failed');
+const ADOPTED = counterColumn('adopted');
+const ACTIVE = counterColumn('active');
 
 export interface SweptRows {
   count: number;
@@ -58,7 +65,6 @@ export function createSweep(kernel: Kernel): Sweep {
   const nextSlotAt = state.offset('next_slot') >>> 2;
   const nextCoarseAt = state.offset('next_coarse') >>> 2;
   const columns = columnsOf(layout);
-  const activeColumn = PAIR_COUNTERS.indexOf('active');
 
   const changes = new Uint32Array(kernel.slotCount);
   const read = new Float64Array(kernel.slotCount * PAIR_STRIDE);
@@ -79,6 +85,7 @@ export function createSweep(kernel: Kernel): Sweep {
     const { values } = rows;
     let any = false;
     for (let c = 0; c < columns.length; c++) {
+      if (c === ACTIVE) continue;
       const at = base + columns.words[c]!;
       let value: number;
       if (columns.wide[c] === 1) {
@@ -88,8 +95,7 @@ export function createSweep(kernel: Kernel): Sweep {
           high = words[at + 1]!;
           low = words[at]!;
         }
-        /* the gauge is signed: a close can be counted in a slot before the open that another CPU is at */
-        value = (c === activeColumn ? high | 0 : high) * TWO_32 + low;
+        value = high * TWO_32 + low;
       } else {
         value = words[at]!;
       }
@@ -102,6 +108,9 @@ export function createSweep(kernel: Kernel): Sweep {
       values[into + c] = difference;
     }
     if (!any) return false;
+    /* negative for a moment when a close was read before the open that another CPU is at */
+    values[into + ACTIVE] =
+      values[into + OPENED]! + values[into + ADOPTED]! - values[into + FAILED]! - values[into + CLOSED]!;
     rows.slot[rows.count] = slot;
     rows.generation[rows.count] = words[base + generationAt]!;
     rows.count++;
@@ -148,7 +157,10 @@ export function createSweep(kernel: Kernel): Sweep {
       changes[slot] = 0;
     },
     changed: (slot) => slots.words(slot)[(slot % SLOTS_PER_CHUNK) * stride + changesAt] !== changes[slot],
-    active: (slot) => read[slot * PAIR_STRIDE + activeColumn]!,
+    active(slot) {
+      const at = slot * PAIR_STRIDE;
+      return read[at + OPENED]! + read[at + ADOPTED]! - read[at + FAILED]! - read[at + CLOSED]!;
+    },
     ranges,
   };
 }
@@ -156,18 +168,18 @@ export function createSweep(kernel: Kernel): Sweep {
 /** Where each column of a batch is in a slot, in 32-bit words, and whether it is a u64. */
 function columnsOf(slot: Layout): { length: number; words: Uint32Array; wide: Uint8Array } {
   const columns: [offset: number, wide: boolean][] = [];
-  for (const name of PAIR_COUNTERS) columns.push([slot.offset(name), true]);
+  for (const name of PAIR_COUNTERS) columns.push([slot.offset(name === 'active' ? 'opened' : name), true]);
   const errors = slot.offset('errors');
   CONNECT_ERRORS.forEach((_, i) => {
     columns.push([errors + 4 * i, false]);
   });
-  /* struct distribution: the sum, then the buckets; a batch has the buckets first */
-  const histograms = slot.offset('histograms');
-  const distribution = 8 + 4 * HISTOGRAM_BUCKETS;
+  const sums = slot.offset('sums');
+  const buckets = slot.offset('buckets');
   PAIR_HISTOGRAMS.forEach((_, h) => {
-    const at = histograms + h * distribution;
-    for (let bucket = 0; bucket < HISTOGRAM_BUCKETS; bucket++) columns.push([at + 8 + 4 * bucket, false]);
-    columns.push([at, true]);
+    for (let bucket = 0; bucket < HISTOGRAM_BUCKETS; bucket++) {
+      columns.push([buckets + 4 * (h * HISTOGRAM_BUCKETS + bucket), false]);
+    }
+    columns.push([sums + 8 * h, true]);
   });
   return {
     length: columns.length,

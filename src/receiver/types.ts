@@ -91,8 +91,6 @@ export interface ConnectionRecord {
   readonly localPort: number;
   readonly remoteAddress: string;
   readonly remotePort: number;
-  readonly cgroupId: bigint;
-  readonly netns: number;
   /** True if the connection is older than the agent: openedNs is then when it was adopted. */
   readonly adopted: boolean;
   /** Kernel time of the event (the close, the failure, the establishment). */

@@ -3,13 +3,16 @@
  * bpf/pair.h, whose offsets are taken from the object's BTF; units as given. This is the only list on this side.
  */
 
-/** Counters (u64 in the slot; `active` is a signed gauge). Bytes and resets are the local socket's view. */
+/**
+ * Counters (u64 in the slot). `active` is not in the slot: the reader makes it of the others. Bytes and resets are the
+ * local socket's view.
+ */
 export const PAIR_COUNTERS = [
   'opened', // connections established, and those that failed
   'closed', // established connections that ended
   'failed', // connections that never established
   'adopted', // connections older than the agent
-  'active', // change of the number of established connections
+  'active', // change of the number of established connections: opened + adopted - failed - closed
   'sent', // payload bytes
   'received', // payload bytes
   'segments_sent',
