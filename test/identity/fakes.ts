@@ -241,8 +241,6 @@ export function recordOf(pair: Pair, fields: Partial<ConnectionRecord> = {}): Co
     localPort: pair.role === 'source' ? 40_000 : pair.servicePort,
     remoteAddress: pair.remoteAddress,
     remotePort: pair.role === 'source' ? pair.servicePort : 40_000,
-    cgroupId: pair.cgroupId,
-    netns: pair.netns,
     adopted: false,
     timeNs: pair.createdNs,
     openedNs: pair.createdNs,

@@ -31,8 +31,6 @@ export function connection(given: Partial<ConnectionRecord> = {}): ConnectionRec
     localPort: 40000,
     remoteAddress: '192.0.2.2',
     remotePort: 9000,
-    cgroupId: 0n,
-    netns: 0,
     adopted: false,
     timeNs: 21_000_000,
     openedNs: 0,
