@@ -9,7 +9,7 @@
  *       metricProducers: [seriesTableProducer(table), telemetryProducer(settings.telemetry)],
  *     });
  */
-import { type HrTime, ValueType } from '@opentelemetry/api';
+import type { HrTime } from '@opentelemetry/api';
 import { PrometheusExporter, PrometheusSerializer } from '@opentelemetry/exporter-prometheus';
 import { emptyResource } from '@opentelemetry/resources';
 import {
@@ -24,6 +24,7 @@ import {
 import type { MetricDefinition, Telemetry } from '../collector/telemetry.ts';
 import type { Family, FamilyPoint } from './family.ts';
 import type { SeriesTable } from './series-table.ts';
+import { valueType } from './value-type.ts';
 
 const SCOPE = { name: 'tcpledger' };
 
@@ -106,11 +107,6 @@ function metricData({ definition, points }: Family, startMs: number, endTime: Hr
         dataPoints: dataPoints((point) => histogram(point, definition)),
       };
   }
-}
-
-/** Seconds and ratios are fractions; everything else counts things. */
-function valueType({ unit }: MetricDefinition): ValueType {
-  return unit === 's' || unit === '1' ? ValueType.DOUBLE : ValueType.INT;
 }
 
 function number(point: FamilyPoint): number {

@@ -1,6 +1,7 @@
 /** Instruments of an embedding program's Meter, made from rows of the metric registry. */
-import { type Attributes, type Meter, type MetricOptions, ValueType } from '@opentelemetry/api';
+import type { Attributes, Meter, MetricOptions } from '@opentelemetry/api';
 import type { MetricDefinition } from '../../collector/telemetry.ts';
+import { valueType } from '../value-type.ts';
 
 /** Adds to, or records, one number under one set of attributes. */
 export type Instrument = (value: number, attributes: Attributes) => void;
@@ -25,8 +26,6 @@ export function createInstrument(meter: Meter, definition: MetricDefinition): In
   }
 }
 
-export function instrumentOptions({ help, unit }: MetricDefinition): MetricOptions {
-  // Seconds and ratios are fractions; everything else counts things.
-  const valueType = unit === 's' || unit === '1' ? ValueType.DOUBLE : ValueType.INT;
-  return { description: help, unit, valueType };
+export function instrumentOptions(definition: MetricDefinition): MetricOptions {
+  return { description: definition.help, unit: definition.unit, valueType: valueType(definition) };
 }

@@ -1,4 +1,6 @@
-/** Reads lines back, strictly: an independent account of the two formats (telemetry.md §2). */
+/** Reads lines back, strictly: an account of the two formats (telemetry.md §2) that shares no code with the printers. */
+import { ADDRESS_FIELDS } from '../../../src/semconv/log-record.ts';
+
 export interface ParsedLine {
   readonly time: string;
   readonly level: string;
@@ -23,7 +25,7 @@ export function parseText(line: string): ParsedLine {
     if (match === null) throw new Error(`no field at ${at} of ${JSON.stringify(rest)}`);
     const [, name, quoted, bare] = match;
     if (quoted !== undefined) fields.push([name!, JSON.parse(quoted) as string]);
-    else fields.push([name!, name!.endsWith('addr') ? bare! : Number(bare)]);
+    else fields.push([name!, ADDRESS_FIELDS.has(name!) ? bare! : Number(bare)]);
   }
   return { time, level, scope, message, fields };
 }
