@@ -19,7 +19,8 @@ beforeEach(() => {
 });
 
 afterEach(() => {
-  if (mountError === undefined) execFileSync('umount', [directory]);
+  // Lazily: a test that failed may have left its file open.
+  if (mountError === undefined) execFileSync('umount', ['-l', directory]);
   fs.rmdirSync(directory);
 });
 
