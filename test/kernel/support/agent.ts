@@ -34,6 +34,8 @@ export interface Agent {
   stderr(): string;
   /** Replaces the identity file; resolves when it is written, not when it is read. */
   rename(workloads: readonly TestWorkload[]): void;
+  /** Bytes of the last scrape's request: what its own connection may add to the totals that it reads. */
+  requestBytes(): number;
   /** Resident memory in bytes. */
   residentBytes(): number;
   /** SIGTERM; resolves to the exit code. */
@@ -76,10 +78,16 @@ export async function startAgent(options: AgentOptions = {}): Promise<Agent> {
 
   await ready(child, url, () => stderr);
   let lastLog: LogLine[] = [];
+  let lastRequest = 0;
   return {
     pid: child.pid!,
     url,
-    scrape: async () => new Page((await fetchText(`${url}/metrics`)).body),
+    scrape: async () => {
+      const { body, requestBytes } = await fetchText(`${url}/metrics`);
+      lastRequest = requestBytes;
+      return new Page(body);
+    },
+    requestBytes: () => lastRequest,
     log: () => {
       if (existsSync(logFile)) lastLog = parseLog(readFileSync(logFile, 'utf8'));
       return lastLog;
@@ -135,12 +143,15 @@ async function ready(child: ChildProcess, url: string, stderr: () => string): Pr
 }
 
 /** A connection of its own for each request, which is over when this resolves. */
-function fetchText(url: string): Promise<{ status: number; body: string }> {
+function fetchText(url: string): Promise<{ status: number; body: string; requestBytes: number }> {
   return new Promise((resolve, reject) => {
     get(url, { agent: false }, (response) => {
       const parts: Buffer[] = [];
+      const requestBytes = response.socket.bytesWritten;
       response.on('data', (part: Buffer) => parts.push(part));
-      response.on('end', () => resolve({ status: response.statusCode!, body: Buffer.concat(parts).toString() }));
+      response.on('end', () =>
+        resolve({ status: response.statusCode!, body: Buffer.concat(parts).toString(), requestBytes }),
+      );
       response.on('error', reject);
     }).on('error', reject);
   });

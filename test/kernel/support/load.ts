@@ -16,6 +16,8 @@ export interface LoadOptions {
   /** Connection i comes from source + i modulo sources. */
   readonly source?: string;
   readonly sources?: number;
+  /** Clients are no sockets of this kernel, but strangers behind this TUN device. */
+  readonly tun?: string;
 }
 
 /** What both sides counted themselves. */

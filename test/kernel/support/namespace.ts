@@ -82,6 +82,18 @@ function linkEnd(name: string, here: number, there: number): string[] {
   ];
 }
 
+/** Strangers' side of a namespace: what goes to that prefix goes to whoever reads the TUN device. */
+export async function addStrangers(namespace: Namespace, prefix: string): Promise<string> {
+  const device = 'strangers';
+  await configure([
+    `-n ${namespace.name} tuntap add ${device} mode tun`,
+    // nobody answers twice here: nothing must be dropped on the way
+    `-n ${namespace.name} link set ${device} txqueuelen 10000 up`,
+    `-n ${namespace.name} route add ${prefix} dev ${device}`,
+  ]);
+  return device;
+}
+
 async function configure(commands: string[]): Promise<void> {
   // one process each: `ip -batch` takes -n and -6 for the whole batch only
   for (const command of commands) await run('ip', command.split(' '));

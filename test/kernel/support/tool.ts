@@ -4,8 +4,10 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync } from 'no
 import { join } from 'node:path';
 import { run } from './command.ts';
 
-const SOURCES = join(import.meta.dirname, '..', 'tool');
-const CACHE = join(import.meta.dirname, '..', '..', '..', 'node_modules', '.cache', 'tcpledger-test');
+/** Benchmarks are bundled into another place and say where the project is. */
+const PROJECT = process.env.TCPLEDGER_PROJECT ?? join(import.meta.dirname, '..', '..', '..');
+const SOURCES = join(PROJECT, 'test', 'kernel', 'tool');
+const CACHE = join(PROJECT, 'node_modules', '.cache', 'tcpledger-test');
 const FLAGS = ['-std=gnu11', '-O2', '-Wall', '-Wextra', '-Werror', '-D_GNU_SOURCE'];
 
 /** Path of the peer program. */

@@ -8,7 +8,6 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,36 +17,15 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "load.h"
 #include "peer.h"
 
 #define PAYLOAD (1u << 20)
 
 static char payload[PAYLOAD];
 
-static struct {
-	const char *address;
-	const char *port;
-	const char *source; /* NULL: the kernel's choice */
-	uint64_t sources; /* connection i comes from source + i modulo this */
-	uint64_t connections;
-	uint64_t workers;
-	uint64_t seconds; /* 0: until `connections` are made */
-	uint64_t send;
-	uint64_t reply;
-} plan = { .port = "0", .sources = 1, .workers = 2, .connections = UINT64_MAX };
-
-/* Shared between the processes. */
-static struct tally {
-	_Atomic uint64_t taken; /* connection numbers given out */
-	_Atomic uint64_t connections;
-	_Atomic uint64_t failed;
-	_Atomic uint64_t sent;
-	_Atomic uint64_t received;
-	_Atomic uint64_t accepted;
-	_Atomic uint64_t server_sent;
-	_Atomic uint64_t server_received;
-	_Atomic int stop;
-} *tally;
+struct plan plan = { .port = "0", .sources = 1, .workers = 2, .connections = UINT64_MAX };
+struct tally *tally;
 
 static uint64_t now_ns(void)
 {
@@ -170,7 +148,8 @@ static void read_plan(int argc, char **argv)
 		{ "source", required_argument, NULL, 's' },  { "sources", required_argument, NULL, 'n' },
 		{ "connections", required_argument, NULL, 'c' }, { "workers", required_argument, NULL, 'w' },
 		{ "seconds", required_argument, NULL, 't' }, { "send", required_argument, NULL, 'o' },
-		{ "reply", required_argument, NULL, 'i' },   { NULL, 0, NULL, 0 },
+		{ "reply", required_argument, NULL, 'i' },   { "tun", required_argument, NULL, 'd' },
+		{ NULL, 0, NULL, 0 },
 	};
 
 	for (int option; (option = getopt_long(argc, argv, "", OPTIONS, NULL)) != -1;) {
@@ -184,6 +163,7 @@ static void read_plan(int argc, char **argv)
 		case 't': plan.seconds = count_of(optarg); break;
 		case 'o': plan.send = count_of(optarg); break;
 		case 'i': plan.reply = count_of(optarg); break;
+		case 'd': plan.tun = optarg; break;
 		default: die("load: unknown option");
 		}
 	}
@@ -222,10 +202,12 @@ int load(int argc, char **argv)
 	struct sockaddr_storage server;
 	socklen_t length;
 	pid_t *servers, *clients;
-	uint64_t begin, took;
+	uint64_t begin, took, dialling;
 	int listener;
 
 	read_plan(argc, argv);
+	/* one process speaks for all strangers */
+	dialling = plan.tun ? 1 : plan.workers;
 	tally = mmap(NULL, sizeof(*tally), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	servers = calloc(plan.workers, sizeof(*servers));
 	clients = calloc(plan.workers, sizeof(*clients));
@@ -239,10 +221,13 @@ int load(int argc, char **argv)
 		if (!(servers[i] = spawned()))
 			serve(listener);
 	begin = now_ns();
-	for (uint64_t i = 0; i < plan.workers; i++) {
+	for (uint64_t i = 0; i < dialling; i++) {
 		if ((clients[i] = spawned()))
 			continue;
-		dial(&server, length);
+		if (plan.tun)
+			visit(&server);
+		else
+			dial(&server, length);
 		_exit(0);
 	}
 	if (plan.seconds) {
@@ -251,7 +236,7 @@ int load(int argc, char **argv)
 		nanosleep(&left, NULL);
 		atomic_store(&tally->stop, 1);
 	}
-	for (uint64_t i = 0; i < plan.workers; i++) {
+	for (uint64_t i = 0; i < dialling; i++) {
 		int status;
 
 		if (waitpid(clients[i], &status, 0) < 0 || status)

@@ -37,5 +37,5 @@ int main(int argc, char **argv)
 	if (argc > 1 && !strcmp(argv[1], "load"))
 		return load(argc - 1, argv + 1);
 	die("usage: peer play | peer load --address A --connections N [--port P] [--workers W] [--seconds S] "
-	    "[--send BYTES] [--reply BYTES] [--source FIRST --sources N]");
+	    "[--send BYTES] [--reply BYTES] [--source FIRST --sources N [--tun DEVICE]]");
 }
