@@ -43,17 +43,20 @@ class AccessLogExporter implements Exporter, Consumer<IdentifiedRecords> {
   constructor(settings: Settings, config: Config) {
     this.#format = config.format === 'json' ? createJsonFormat() : createTextFormat();
     this.#printsOpens = config.level === 'debug';
-    const counters = new Map<DropReason, CounterHandle>();
-    const counter = (reason: DropReason): CounterHandle => {
-      const known = counters.get(reason) ?? settings.telemetry.counter(AGENT_METRICS.accessLogDropped, { reason });
-      counters.set(reason, known);
-      return known;
+    const dropped = (reason: DropReason): CounterHandle =>
+      settings.telemetry.counter(AGENT_METRICS.accessLogDropped, { reason });
+    // Made now, so that each reason is shown at 0 before its first drop.
+    const counters: Readonly<Record<DropReason, CounterHandle>> = {
+      output_full: dropped('output_full'),
+      output_error: dropped('output_error'),
+      output_closed: dropped('output_closed'),
+      shutdown: dropped('shutdown'),
     };
     this.#writer = new LineWriter({
       output: createOutput(config.output, `exporters.${settings.id}.output`),
       limitBytes: BUFFER_BYTES,
       logger: settings.logger,
-      onDropped: (reason, lines) => counter(reason).add(lines),
+      onDropped: (reason, lines) => counters[reason].add(lines),
     });
   }
 
