@@ -8,7 +8,7 @@ import { HISTOGRAM_BUCKETS, PAIR_HISTOGRAMS } from '../semconv/pair-fields.ts';
 import { type Layout, parseBtf } from './btf.ts';
 import { possibleCpus } from './cpus.ts';
 import { type KernelState, openKernelState } from './kernel-state.ts';
-import { type Libbpf, openLibbpf, type Pointer } from './libbpf.ts';
+import { type Libbpf, openLibbpf, type Pointer, type ProgramStatistics } from './libbpf.ts';
 import { loadFailure } from './load-failure.ts';
 import { openPins, type Pins } from './pins.ts';
 import type { RingMemory } from './ring.ts';
@@ -54,12 +54,6 @@ export interface KernelOptions {
   readonly pinPath: string;
   /** Called when the maps are there and before the program counts its first connection: sets its switches. */
   readonly onAttaching: (state: KernelState) => void;
-}
-
-/** Run statistics of a program; both 0 while kernel.bpf_stats_enabled is off. */
-export interface ProgramStatistics {
-  readonly runs: number;
-  readonly runNs: number;
 }
 
 export interface Kernel {
@@ -176,7 +170,7 @@ export async function openKernel(options: KernelOptions): Promise<Kernel> {
       writeSlot: (slot, value) => libbpf.update(fd.slots, keyOf(slot), value, 0),
       pushSpare: (slot) => libbpf.update(slot >= coarseBase ? fd.spare_coarse : fd.spare, null, keyOf(slot), 0),
       listeners: () => readAll(libbpf, fd.listeners, btf.struct('listener').size),
-      statistics: (name) => readStatistics(libbpf, libbpf.programFd(program(name))),
+      statistics: (name) => libbpf.statistics(libbpf.programFd(program(name))),
       async detach() {
         for (const link of links.splice(0)) await libbpf.destroyLink(link);
       },
@@ -283,13 +277,6 @@ function readAll(libbpf: Libbpf, fd: number, valueBytes: number): Buffer[] {
     if (libbpf.lookup(fd, next, value) === 0) values.push(value);
     key = next;
   }
-}
-
-/** struct bpf_prog_info: run_time_ns at 192, run_cnt at 200 (include/uapi/linux/bpf.h, fixed ABI). */
-function readStatistics(libbpf: Libbpf, fd: number): ProgramStatistics {
-  const info = Buffer.alloc(224);
-  if (libbpf.objectInfo(fd, info) < 0) return { runs: 0, runNs: 0 };
-  return { runNs: Number(info.readBigUInt64LE(192)), runs: Number(info.readBigUInt64LE(200)) };
 }
 
 const pages = (bytes: number): number => Math.ceil(bytes / PAGE) * PAGE;

@@ -20,6 +20,11 @@ const MAP_FIXED = 0x10;
 /** Verifier output that a failed load leaves behind. */
 const LOG_BYTES = 256 * 1024;
 
+export interface ProgramStatistics {
+  readonly runs: number;
+  readonly runNs: number;
+}
+
 /** A mapping and the view of it. */
 export interface Mapping {
   readonly address: Pointer;
@@ -58,7 +63,8 @@ export interface Libbpf {
   update(mapFd: number, key: Buffer | null, value: Buffer, flags: number): number;
   remove(mapFd: number, key: Buffer): number;
   nextKey(mapFd: number, key: Buffer | null, next: Buffer): number;
-  objectInfo(fd: number, info: Buffer): number;
+  /** Run statistics of a program; both 0 while kernel.bpf_stats_enabled is off. */
+  statistics(programFd: number): ProgramStatistics;
   /**
    * Maps `length` bytes of a map. The view is never unmapped: one that outlives its mapping crashes the process.
    * Throws with errno's name when the kernel refuses.
@@ -241,7 +247,12 @@ export function openLibbpf(): Libbpf {
     update: (fd, key, value, flags) => bpf.update(fd, key, value, flags),
     remove: (fd, key) => bpf.remove(fd, key),
     nextKey: (fd, key, next) => bpf.nextKey(fd, key, next),
-    objectInfo: (fd, info) => bpf.objectInfo(fd, info, [info.length]),
+    statistics(programFd) {
+      /* struct bpf_prog_info, a fixed ABI (include/uapi/linux/bpf.h): run_time_ns at 192, run_cnt at 200. Zeroed: it is read as well as written */
+      const info = Buffer.alloc(224);
+      if (bpf.objectInfo(programFd, info, [info.length]) < 0) return { runs: 0, runNs: 0 };
+      return { runNs: Number(info.readBigUInt64LE(192)), runs: Number(info.readBigUInt64LE(200)) };
+    },
     mmap(fd, length, offset, writable) {
       const address = map(null, length, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, fd, offset);
       return { address, view: koffi.view(address, length) };

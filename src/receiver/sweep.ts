@@ -7,7 +7,9 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import {
   CONNECT_ERRORS,
   counterColumn,
+  errorColumn,
   HISTOGRAM_BUCKETS,
+  histogramColumn,
   PAIR_COUNTERS,
   PAIR_HISTOGRAMS,
   PAIR_STRIDE,
@@ -67,7 +69,8 @@ export function createSweep(kernel: Kernel): Sweep {
   const columns = columnsOf(layout);
 
   const changes = new Uint32Array(kernel.slotCount);
-  const read = new Float64Array(kernel.slotCount * PAIR_STRIDE);
+  /** Every slot as it was read last, word for word: most words of a slot that has changed have not. */
+  const read = new Uint32Array(kernel.slotCount * stride);
   const rows: SweptRows = {
     count: 0,
     slot: new Uint32Array(BATCH_ROWS),
@@ -78,34 +81,35 @@ export function createSweep(kernel: Kernel): Sweep {
   /** Appends the slot's differences to `rows`. */
   const take = (slot: number, words: Uint32Array): boolean => {
     const base = (slot % SLOTS_PER_CHUNK) * stride;
+    const last = slot * stride;
+    const into = rows.count * PAIR_STRIDE;
+    const { values } = rows;
+    const { wide, narrow } = columns;
+    let any = false;
     /* before the counters: what is written while they are read changes it again */
     changes[slot] = words[base + changesAt]!;
-    const into = rows.count * PAIR_STRIDE;
-    const last = slot * PAIR_STRIDE;
-    const { values } = rows;
-    let any = false;
-    for (let c = 0; c < columns.length; c++) {
-      if (c === ACTIVE) continue;
-      const at = base + columns.words[c]!;
-      let value: number;
-      if (columns.wide[c] === 1) {
-        let high = words[at + 1]!;
-        let low = words[at]!;
-        while (words[at + 1]! !== high) {
-          high = words[at + 1]!;
-          low = words[at]!;
-        }
-        value = high * TWO_32 + low;
-      } else {
-        value = words[at]!;
+    values.fill(0, into, into + PAIR_STRIDE);
+    for (let i = 0; i < wide.length; i += 2) {
+      const word = wide[i]!;
+      let high = words[base + word + 1]!;
+      let low = words[base + word]!;
+      if (low === read[last + word] && high === read[last + word + 1]) continue;
+      while (words[base + word + 1]! !== high) {
+        high = words[base + word + 1]!;
+        low = words[base + word]!;
       }
-      let difference = value - read[last + c]!;
-      if (difference !== 0) {
-        any = true;
-        read[last + c] = value;
-        if (columns.wide[c] === 0 && difference < 0) difference += TWO_32;
-      }
-      values[into + c] = difference;
+      values[into + wide[i + 1]!] = (high - read[last + word + 1]!) * TWO_32 + (low - read[last + word]!);
+      read[last + word] = low;
+      read[last + word + 1] = high;
+      any = true;
+    }
+    for (let i = 0; i < narrow.length; i += 2) {
+      const word = narrow[i]!;
+      const value = words[base + word]!;
+      if (value === read[last + word]) continue;
+      values[into + narrow[i + 1]!] = (value - read[last + word]!) >>> 0;
+      read[last + word] = value;
+      any = true;
     }
     if (!any) return false;
     /* negative for a moment when a close was read before the open that another CPU is at */
@@ -115,6 +119,20 @@ export function createSweep(kernel: Kernel): Sweep {
     rows.generation[rows.count] = words[base + generationAt]!;
     rows.count++;
     return true;
+  };
+  const lastTotals = (slot: number): Float64Array => {
+    const totals = new Float64Array(PAIR_STRIDE);
+    const last = slot * stride;
+    const { wide, narrow } = columns;
+    for (let i = 0; i < wide.length; i += 2) {
+      totals[wide[i + 1]!] = read[last + wide[i]! + 1]! * TWO_32 + read[last + wide[i]!]!;
+    }
+    for (let i = 0; i < narrow.length; i += 2) totals[narrow[i + 1]!] = read[last + narrow[i]!]!;
+    return totals;
+  };
+  const lastCounter = (slot: number, column: number): number => {
+    const word = slot * stride + columns.counterWord(column);
+    return read[word + 1]! * TWO_32 + read[word]!;
   };
   const flush = (consume: (rows: SweptRows) => void) => {
     if (rows.count === 0) return;
@@ -150,40 +168,56 @@ export function createSweep(kernel: Kernel): Sweep {
       flush(consume);
       return taken;
     },
-    told: (slot, totals) => read.set(totals, slot * PAIR_STRIDE),
-    totals: (slot) => read.slice(slot * PAIR_STRIDE, (slot + 1) * PAIR_STRIDE),
+    told(slot, totals) {
+      const last = slot * stride;
+      const { wide, narrow } = columns;
+      for (let i = 0; i < wide.length; i += 2) {
+        const value = totals[wide[i + 1]!]!;
+        read[last + wide[i]!] = value % TWO_32;
+        read[last + wide[i]! + 1] = Math.floor(value / TWO_32);
+      }
+      for (let i = 0; i < narrow.length; i += 2) read[last + narrow[i]!] = totals[narrow[i + 1]!]!;
+    },
+    totals: lastTotals,
     forget(slot) {
-      read.fill(0, slot * PAIR_STRIDE, (slot + 1) * PAIR_STRIDE);
+      read.fill(0, slot * stride, (slot + 1) * stride);
       changes[slot] = 0;
     },
     changed: (slot) => slots.words(slot)[(slot % SLOTS_PER_CHUNK) * stride + changesAt] !== changes[slot],
-    active(slot) {
-      const at = slot * PAIR_STRIDE;
-      return read[at + OPENED]! + read[at + ADOPTED]! - read[at + FAILED]! - read[at + CLOSED]!;
-    },
+    active: (slot) =>
+      lastCounter(slot, OPENED) + lastCounter(slot, ADOPTED) - lastCounter(slot, FAILED) - lastCounter(slot, CLOSED),
     ranges,
   };
 }
 
-/** Where each column of a batch is in a slot, in 32-bit words, and whether it is a u64. */
-function columnsOf(slot: Layout): { length: number; words: Uint32Array; wide: Uint8Array } {
-  const columns: [offset: number, wide: boolean][] = [];
-  for (const name of PAIR_COUNTERS) columns.push([slot.offset(name === 'active' ? 'opened' : name), true]);
-  const errors = slot.offset('errors');
-  CONNECT_ERRORS.forEach((_, i) => {
-    columns.push([errors + 4 * i, false]);
+interface Columns {
+  /** u64 fields and u32 fields: first word in the slot and column in the batch, in turns. */
+  readonly wide: Uint32Array;
+  readonly narrow: Uint32Array;
+  /** First word of a counter. */
+  counterWord(column: number): number;
+}
+
+function columnsOf(slot: Layout): Columns {
+  const wide: number[] = [];
+  const narrow: number[] = [];
+  for (const name of PAIR_COUNTERS) {
+    if (name !== 'active') wide.push(slot.offset(name) >>> 2, counterColumn(name));
+  }
+  const errors = slot.offset('errors') >>> 2;
+  CONNECT_ERRORS.forEach((name, i) => {
+    narrow.push(errors + i, errorColumn(name));
   });
-  const sums = slot.offset('sums');
-  const buckets = slot.offset('buckets');
-  PAIR_HISTOGRAMS.forEach((_, h) => {
-    for (let bucket = 0; bucket < HISTOGRAM_BUCKETS; bucket++) {
-      columns.push([buckets + 4 * (h * HISTOGRAM_BUCKETS + bucket), false]);
-    }
-    columns.push([sums + 8 * h, true]);
+  const sums = slot.offset('sums') >>> 2;
+  const buckets = slot.offset('buckets') >>> 2;
+  PAIR_HISTOGRAMS.forEach(({ name }, h) => {
+    const column = histogramColumn(name);
+    for (let i = 0; i < HISTOGRAM_BUCKETS; i++) narrow.push(buckets + h * HISTOGRAM_BUCKETS + i, column + i);
+    wide.push(sums + 2 * h, column + HISTOGRAM_BUCKETS);
   });
   return {
-    length: columns.length,
-    words: Uint32Array.from(columns, ([offset]) => offset >>> 2),
-    wide: Uint8Array.from(columns, ([, wide]) => (wide ? 1 : 0)),
+    wide: Uint32Array.from(wide),
+    narrow: Uint32Array.from(narrow),
+    counterWord: (column) => slot.offset(PAIR_COUNTERS[column]!) >>> 2,
   };
 }
