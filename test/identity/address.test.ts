@@ -38,7 +38,9 @@ describe('canonicalAddress', () => {
           fc.uint8Array({ minLength: 16, maxLength: 16 }),
           fc.uint8Array({ minLength: 4, maxLength: 4 }),
           // Runs of zero groups are where spellings differ.
-          fc.array(fc.constantFrom(0, 0, 0, 1), { minLength: 16, maxLength: 16 }).map((bytes) => Uint8Array.from(bytes)),
+          fc
+            .array(fc.constantFrom(0, 0, 0, 1), { minLength: 16, maxLength: 16 })
+            .map((bytes) => Uint8Array.from(bytes)),
         ),
         (bytes) => {
           const text = addressFromBytes(bytes)!;

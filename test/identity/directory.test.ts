@@ -264,7 +264,9 @@ describe('services', () => {
       workload({ uid: 'w', addresses: ['10.0.0.1'], services: new Map([['default/s', new Map([[80, 8080]])]]) }),
     );
     expect(byPort(8080)).toBe('s');
-    shelf.upsertWorkload(workload({ uid: 'w', addresses: ['10.0.0.1'], services: new Map([['default/s', new Map()]]) }));
+    shelf.upsertWorkload(
+      workload({ uid: 'w', addresses: ['10.0.0.1'], services: new Map([['default/s', new Map()]]) }),
+    );
     expect([byPort(8080), byPort(0)]).toEqual([undefined, undefined]);
   });
 

@@ -124,7 +124,15 @@ export class FakeCgroups implements CgroupTree {
     return () => this.#listeners.delete(listener);
   }
 
-  change({ added = [], removed = [], absent = [] }: { added?: [bigint, string][]; removed?: bigint[]; absent?: bigint[] }) {
+  change({
+    added = [],
+    removed = [],
+    absent = [],
+  }: {
+    added?: [bigint, string][];
+    removed?: bigint[];
+    absent?: bigint[];
+  }) {
     const gone = new Map(removed.map((id) => [id, this.paths.get(id)!]));
     for (const id of removed) this.paths.delete(id);
     for (const [id, path] of added) this.paths.set(id, path);
@@ -214,7 +222,11 @@ export const SENT = counterColumn('sent');
 export const ACTIVE = counterColumn('active');
 
 /** A batch with one row for each pair; `fields` sets columns of its row. */
-export function batchOf(source: PairSource, timeNs: number, rows: readonly [Pair, Record<number, number>][]): PairBatch {
+export function batchOf(
+  source: PairSource,
+  timeNs: number,
+  rows: readonly [Pair, Record<number, number>][],
+): PairBatch {
   const values = new Float64Array(rows.length * PAIR_STRIDE);
   rows.forEach(([, fields], row) => {
     for (const [column, value] of Object.entries(fields)) values[row * PAIR_STRIDE + Number(column)] = value;
@@ -292,7 +304,9 @@ export class RecordSink {
   }
 }
 
-export function workload(fields: Partial<WorkloadObject> & { uid: string; name?: string; namespace?: string }): WorkloadObject {
+export function workload(
+  fields: Partial<WorkloadObject> & { uid: string; name?: string; namespace?: string },
+): WorkloadObject {
   const { name = fields.uid, namespace = 'default', ...rest } = fields;
   return {
     fields: { ...UNNAMED_FIELDS, name, namespace, podName: `${name}-pod` },

@@ -1,0 +1,97 @@
+/** The processor made of the directory's own parts, fed by a source that a test fills by hand. */
+
+import { Directory, type Shelf } from '../../src/identity/directory.ts';
+import { EntryIndex } from '../../src/identity/entry-index.ts';
+import { LogsOutlet } from '../../src/identity/logs-outlet.ts';
+import { MetricsOutlet } from '../../src/identity/metrics-outlet.ts';
+import { type LookupResult, Namer } from '../../src/identity/namer.ts';
+import { Resolver } from '../../src/identity/resolver.ts';
+import type { Source } from '../../src/identity/source.ts';
+import { UNNAMED_FIELDS } from '../../src/identity/workload-pool.ts';
+import { FakeCgroups, FakeClock, FakeLogger, FakePairSource, PairSink, RecordSink } from './fakes.ts';
+
+export const RESOLVE_TIMEOUT_MS = 5_000;
+export const SERIES_TTL_MS = 900_000;
+
+export interface RigOptions {
+  /** `file` pushes objects and may name remote ends; `host` names by executable. */
+  readonly sources?: readonly ('file' | 'host')[];
+  readonly nodeAddresses?: readonly string[];
+  readonly synced?: boolean;
+}
+
+export function createRig({ sources = ['file'], nodeAddresses = [], synced = true }: RigOptions = {}) {
+  const clock = new FakeClock();
+  const directory = new Directory(clock);
+  const cgroups = new FakeCgroups();
+  const logger = new FakeLogger();
+  const shelves = new Map<string, Shelf>();
+  const index = new EntryIndex();
+  const made = sources.map((type): Source => {
+    const shelf = directory.addShelf(type, '');
+    shelves.set(type, shelf);
+    if (synced) shelf.markSynced();
+    return {
+      shelf,
+      namesRemoteEnds: type === 'file',
+      usesCgroups: true,
+      start: async () => {},
+      shutdown: async () => {},
+      missing: () => undefined,
+      ...(type === 'host' && {
+        byProcess: ({ executable }) =>
+          executable === ''
+            ? undefined
+            : directory.pool.intern({ ...UNNAMED_FIELDS, name: executable, canonicalService: executable }),
+      }),
+    };
+  });
+  const results = new Map<LookupResult, number>();
+  const counter = (result: LookupResult) => ({
+    add: (value: number) => void results.set(result, (results.get(result) ?? 0) + value),
+  });
+  const namer = new Namer({
+    clock,
+    logger,
+    directory,
+    index,
+    resolver: new Resolver({
+      directory,
+      sources: made,
+      cgroups,
+      nodeAddresses: { has: (address) => address.startsWith('127.') || nodeAddresses.includes(address) },
+      index,
+    }),
+    resolveTimeoutMs: RESOLVE_TIMEOUT_MS,
+    lookups: {
+      known: counter('known'),
+      unknown: counter('unknown'),
+      timeout: counter('timeout'),
+      given_up: counter('given_up'),
+      recalled: counter('recalled'),
+    },
+    onLabelled: (entries) => {
+      metrics.release(entries);
+      logs.release(entries);
+    },
+  });
+  const pairs = new PairSink();
+  const records = new RecordSink();
+  const metrics = new MetricsOutlet(pairs, namer, SERIES_TTL_MS);
+  const logs = new LogsOutlet(records, namer);
+  return {
+    clock,
+    directory,
+    cgroups,
+    logger,
+    index,
+    namer,
+    metrics,
+    logs,
+    pairs,
+    records,
+    results,
+    source: new FakePairSource(),
+    shelf: (type: 'file' | 'host') => shelves.get(type)!,
+  };
+}
