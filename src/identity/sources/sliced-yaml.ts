@@ -39,6 +39,7 @@ export async function readSliced(text: string, breathe: () => Promise<void> | un
   const line = (offset: number) => lines.linePos(offset).line;
   const tokens: CST.Token[] = [];
   const parser = new Parser(lines.addNewLine);
+  lines.addNewLine(0);
   let lexemes = 0;
   for (const lexeme of new Lexer().lex(text)) {
     for (const token of parser.next(lexeme)) tokens.push(token);

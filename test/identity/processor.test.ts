@@ -1,0 +1,209 @@
+/** The component: its configuration, its life, and what it tells about itself. */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { type Node, parseDocument } from 'yaml';
+import { createIdentityProcessor, type IdentityConfig, identityProcessor } from '../../src/identity/processor.ts';
+import {
+  batchOf,
+  FakeCgroups,
+  FakeClock,
+  FakeHost,
+  FakePairSource,
+  PairSink,
+  pipeline,
+  RecordSink,
+  recordOf,
+  SENT,
+  settings,
+} from './fakes.ts';
+
+function parse(text: string): { config: IdentityConfig; mistakes: string[] } {
+  const mistakes: string[] = [];
+  const contents = parseDocument(text).contents as Node | null;
+  const config = identityProcessor.schema.parse(
+    contents ?? undefined,
+    'processors.identity',
+    (path, _node, message) => {
+      mistakes.push(`${path}: ${message}`);
+    },
+  );
+  return { config, mistakes };
+}
+
+describe('configuration', () => {
+  it('has defaults for everything', () => {
+    const { config, mistakes } = parse('');
+    expect(mistakes).toEqual([]);
+    expect(config).toMatchObject({ sources: ['host'], resolve_timeout: 5_000, series_ttl: 900_000 });
+  });
+
+  it.each([
+    ['sources: [hots]', 'processors.identity.sources[0]: found "hots". Allowed: host or file. Did you mean "host"?'],
+    ['sources: []', 'processors.identity.sources: found an empty list'],
+    ['sources: [host, host]', 'processors.identity.sources[1]: "host" is in the list already'],
+    ['sources: [file]', 'processors.identity.file: missing. The source file needs its section.'],
+    ['{sources: [file], file: {}}', 'processors.identity.file.path: missing'],
+    ['{sources: [file], file: {path: a, pth: b}}', 'processors.identity.file.pth: unknown key "pth"'],
+    ['{file: {path: a}}', 'processors.identity.file: the source file is not in sources'],
+    ['{host: {key: 1}}', 'processors.identity.host.key: unknown key'],
+    ['resolve_timeout: 5', 'processors.identity.resolve_timeout: found the number 5'],
+    ['series_ttl: 0s', 'processors.identity.series_ttl: found "0s"'],
+  ])('%s is a mistake', (text, message) => {
+    expect(parse(text).mistakes.join('\n')).toContain(message);
+  });
+
+  it('asks for executables where the host names by them', () => {
+    const needs = (text: string) => createIdentityProcessor(settings(), parse(text).config).needsExecutable;
+    expect(needs('')).toBe(true);
+    expect(needs('{sources: [file, host], file: {path: a}}')).toBe(true);
+    expect(needs('{sources: [file], file: {path: a}}')).toBe(false);
+  });
+});
+
+describe('a processor', () => {
+  let folder: string;
+  let path: string;
+  let clock: FakeClock;
+  let cgroups: FakeCgroups;
+  let source: FakePairSource;
+  let host: FakeHost;
+  let agent: ReturnType<typeof settings>;
+
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'tcpledger-identity-'));
+    path = join(folder, 'workloads.yaml');
+    await writeFile(
+      path,
+      'workloads:\n- {name: client, workloadIps: [10.0.0.1]}\n- {name: server, workloadIps: [10.0.0.2]}\n',
+    );
+    clock = new FakeClock();
+    cgroups = new FakeCgroups();
+    source = new FakePairSource();
+    host = new FakeHost();
+    agent = settings();
+  });
+  afterEach(() => rm(folder, { recursive: true }));
+
+  const create = (text: string) =>
+    createIdentityProcessor(agent, parse(text).config, { clock, cgroups, nodeAddresses: { has: () => false } });
+  const withFile = () => create(`{sources: [file, host], file: {path: ${path}}}`);
+  const live = () => new AbortController().signal;
+
+  it('names what comes before it has started as soon as it has, and tells when it is ready', async () => {
+    const identity = withFile();
+    const [pairs, records] = [new PairSink(), new RecordSink()];
+    const metrics = identity.metrics!(pairs, pipeline('metrics'));
+    const logs = identity.logs!(records, pipeline('logs'));
+    const pair = source.add(clock, { executable: 'curl' });
+    metrics.consume(batchOf(source, 1, [[pair, { [SENT]: 7 }]]));
+    logs.consume({ source, records: [recordOf(pair)] });
+    const started = identity.start(host);
+    expect(host.missing.get('identity')).toContain(path);
+    await started;
+    clock.advance(1);
+    expect(host.missing.size).toBe(0);
+    expect(pairs.rows).toMatchObject([
+      { sent: 7, peers: { source: { name: 'client' }, destination: { name: 'server' } } },
+    ]);
+    expect(records.lines[0]!.peers).toBe(pairs.rows[0]!.peers);
+    await identity.shutdown(live());
+  });
+
+  it('gives every pipeline all of it', async () => {
+    const identity = withFile();
+    const sinks = [new PairSink(), new PairSink()];
+    const outlets = sinks.map((sink, i) => identity.metrics!(sink, pipeline('metrics', `metrics/${i}`)));
+    const batch = batchOf(source, 1, [[source.add(clock, { remoteAddress: '10.0.0.9' }), { [SENT]: 7 }]]);
+    for (const outlet of outlets) outlet.consume(batch);
+    await identity.start(host);
+    clock.advance(5_000);
+    expect(sinks.map(({ rows }) => rows.map(({ sent }) => sent))).toEqual([[7], [7]]);
+    await identity.shutdown(live());
+  });
+
+  it('keeps what it holds when pipelines are built anew', async () => {
+    const identity = withFile();
+    const [old, next] = [new PairSink(), new PairSink()];
+    const outlet = identity.metrics!(old, pipeline('metrics'));
+    outlet.consume(batchOf(source, 1, [[source.add(clock), { [SENT]: 7 }]]));
+    expect(identity.metrics!(next, pipeline('metrics'))).toBe(outlet);
+    const logs = identity.logs!(new RecordSink(), pipeline('logs'));
+    expect(identity.logs!(new RecordSink(), pipeline('logs'))).toBe(logs);
+    await identity.shutdown(live());
+    expect([old.rows.length, next.rows.length]).toEqual([0, 1]);
+  });
+
+  it('hands on what waits at the shutdown, and stops its timers', async () => {
+    const identity = withFile();
+    const [pairs, records] = [new PairSink(), new RecordSink()];
+    const metrics = identity.metrics!(pairs, pipeline('metrics'));
+    const logs = identity.logs!(records, pipeline('logs'));
+    await identity.start(host);
+    const pair = source.add(clock, { remoteAddress: '203.0.113.1' });
+    metrics.consume(batchOf(source, 1, [[pair, { [SENT]: 7 }]]));
+    logs.consume({ source, records: [recordOf(pair)] });
+    expect(pairs.rows).toEqual([]);
+    await identity.shutdown(live());
+    expect(pairs.rows).toMatchObject([{ sent: 7, peers: { source: { name: 'client' }, destination: undefined } }]);
+    expect(records.lines).toHaveLength(1);
+    clock.advance(3_600_000);
+    expect(pairs.rows).toHaveLength(1);
+  });
+
+  it('is named by another means when its cgroup turns out not to exist', async () => {
+    const identity = create('');
+    const pairs = new PairSink();
+    const metrics = identity.metrics!(pairs, pipeline('metrics'));
+    await identity.start(host);
+    cgroups.lookingFor.add(7n);
+    const pair = source.add(clock, { executable: 'curl', cgroupId: 7n });
+    metrics.consume(batchOf(source, 1, [[pair, { [SENT]: 1 }]]));
+    expect(pairs.rows).toEqual([]);
+    cgroups.change({ absent: [7n] });
+    clock.advance(1);
+    expect(pairs.rows[0]!.peers.source?.name).toBe('curl');
+    await identity.shutdown(live());
+  });
+
+  it('tells what its sources hold, whether they are synced, and how lookups went', async () => {
+    const identity = withFile();
+    const metrics = identity.metrics!(new PairSink(), pipeline('metrics'));
+    await identity.start(host);
+    cgroups.change({ added: [[5n, '/system.slice/nginx.service']] });
+    expect(agent.telemetry.observed('tcpledger_identity_objects')).toEqual({
+      'file/workload': 2,
+      'file/service': 0,
+      'host/workload': 1,
+      'host/service': 0,
+    });
+    expect(agent.telemetry.observed('tcpledger_identity_synced')).toEqual({ file: 1, host: 1 });
+    metrics.consume(batchOf(source, 1, [[source.add(clock), { [SENT]: 1 }]]));
+    expect(agent.telemetry.values.get('tcpledger_identity_lookups{"result":"known"}')).toBe(2);
+    await identity.shutdown(live());
+    expect(agent.telemetry.observed('tcpledger_identity_objects')).toEqual({});
+  });
+
+  it('does not start with a file that cannot be read, and can be shut down then', async () => {
+    await rm(path);
+    const identity = withFile();
+    await expect(identity.start(host)).rejects.toMatchObject({ code: 'TCPL_E_CONFIG' });
+    await identity.shutdown(live());
+  });
+
+  it('forgets tombstones and the long gone as time passes', async () => {
+    const identity = create('');
+    const pairs = new PairSink();
+    const metrics = identity.metrics!(pairs, pipeline('metrics'));
+    await identity.start(host);
+    cgroups.change({ added: [[7n, '/system.slice/nginx.service']] });
+    const before = source.add(clock, { cgroupId: 7n });
+    clock.advance(1_000);
+    cgroups.change({ removed: [7n] });
+    clock.advance(600_000);
+    metrics.consume(batchOf(source, 1, [[before, { [SENT]: 1 }]]));
+    expect(pairs.rows[0]!.peers.source).toBeUndefined();
+    await identity.shutdown(live());
+  });
+});
