@@ -69,10 +69,9 @@ describeOnKernel('adoption', () => {
     }
     await eventually(() => {
       const lines = agent.log().filter(({ fields }) => flows.has(String(fields['src.addr'])));
-      expect(lines.map(({ fields }) => fields.direction).sort()).toEqual([
-        ...Array<string>(OLD).fill('inbound'),
-        ...Array<string>(OLD).fill('outbound'),
-      ]);
+      expect(
+        lines.map(({ fields }) => [fields.direction, fields.bytes_sent, fields.bytes_recv].join(' ')).sort(),
+      ).toEqual([...Array<string>(OLD).fill('inbound 500 30'), ...Array<string>(OLD).fill('outbound 30 500')]);
     });
   });
 

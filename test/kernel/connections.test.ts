@@ -86,6 +86,18 @@ describeOnKernel('connections of every kind', () => {
     }
   });
 
+  test("the oracle agrees with the kernel's own counters, where a socket has them", () => {
+    for (const [{ name }, { ends }] of played) {
+      for (const { sent, received, event, reason, report } of ends) {
+        if (report.kernelSent === undefined || report.kernelReceived === undefined) continue;
+        // an ordinary close sends what waits; the kernel counts a FIN as a received byte
+        const left = event === 'close' && reason === 'normal' ? report.unsent : 0;
+        expect([name, sent]).toEqual([name, report.kernelSent + left]);
+        expect([name, [0, 1]]).toEqual([name, expect.arrayContaining([report.kernelReceived - received])]);
+      }
+    }
+  });
+
   test('they were at least 2,000 connections', () => {
     const opened = [...played.values()].flatMap(({ ends }) => ends).filter(({ reporter }) => reporter === 'source');
     expect(opened.length).toBeGreaterThanOrEqual(2000);

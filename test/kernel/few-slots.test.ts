@@ -17,7 +17,7 @@ describeOnKernel('a minimal number of slots under full load', () => {
   let result: LoadResult;
 
   beforeAll(async () => {
-    agent = await startAgent({ receiver: { max_pairs: 64 } });
+    agent = await startAgent({ receiver: { max_pairs: 16 } });
     namespace = await loopbackNamespace();
     result = await load(namespace, {
       address: '10.73.100.1',

@@ -6,8 +6,8 @@ import { load } from './support/load.ts';
 import { loopbackNamespace, type Namespace } from './support/namespace.ts';
 import { describeOnKernel } from './support/suite.ts';
 
-/** Each wave comes from addresses of its own: two pairs an address, 440 of 512 slots in two waves. */
-const SOURCES = 110;
+/** Each wave comes from addresses of its own: two pairs an address, 400 of 512 slots in two waves. */
+const SOURCES = 100;
 const WAVES = 4;
 
 const addresses = (wave: number): string[] => Array.from({ length: SOURCES }, (_, i) => `10.73.${60 + wave}.${i}`);

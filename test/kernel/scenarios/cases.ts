@@ -29,6 +29,8 @@ export interface ExpectedEnd extends EndExpectation {
   readonly remote: string;
   readonly sent: number;
   readonly received: number;
+  /** What it follows from. */
+  readonly report: EndReport;
 }
 
 export interface Played {
@@ -128,4 +130,5 @@ const expectedEnd = (expectation: EndExpectation, report: EndReport): ExpectedEn
   local: report.local,
   remote: report.remote,
   ...bytesOf(report),
+  report,
 });

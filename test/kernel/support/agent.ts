@@ -20,8 +20,8 @@ export interface AgentOptions {
   readonly identity?: Readonly<Record<string, unknown>>;
   /** OTLP/HTTP endpoint to which log records go beside the log file. */
   readonly logsTo?: string;
-  /** false: metrics only. */
-  readonly accessLog?: boolean;
+  /** Where the access log goes instead of a file that log() reads, as `/dev/null`. */
+  readonly logOutput?: string;
 }
 
 export interface Agent {
@@ -114,20 +114,20 @@ export async function startAgent(options: AgentOptions = {}): Promise<Agent> {
 }
 
 function configuration(options: AgentOptions, port: number, identityFile: string, logFile: string): unknown {
-  const logExporters = ['access_log', ...(options.logsTo === undefined ? [] : ['otlp_http'])];
-  const withLog = options.accessLog !== false;
+  const withOtlp = options.logsTo !== undefined;
+  const pipeline = { receivers: ['ebpf_tcp'], processors: ['identity'] };
   return {
     receivers: { ebpf_tcp: { settle_interval: '200ms', ...options.receiver } },
     processors: { identity: { sources: ['file'], file: { path: identityFile }, ...options.identity } },
     exporters: {
       prometheus: { endpoint: `127.0.0.1:${port}` },
-      ...(withLog ? { access_log: { format: 'json', output: logFile } } : {}),
-      ...(options.logsTo === undefined ? {} : { otlp_http: { endpoint: options.logsTo } }),
+      access_log: { format: 'json', output: options.logOutput ?? logFile },
+      ...(withOtlp ? { otlp_http: { endpoint: options.logsTo } } : {}),
     },
     service: {
       pipelines: {
-        metrics: { receivers: ['ebpf_tcp'], processors: ['identity'], exporters: ['prometheus'] },
-        ...(withLog ? { logs: { receivers: ['ebpf_tcp'], processors: ['identity'], exporters: logExporters } } : {}),
+        metrics: { ...pipeline, exporters: ['prometheus'] },
+        logs: { ...pipeline, exporters: ['access_log', ...(withOtlp ? ['otlp_http'] : [])] },
       },
     },
   };
