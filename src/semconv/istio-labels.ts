@@ -70,15 +70,15 @@ const RULES: Readonly<Record<Label, (peers: LabelledPeers) => Maybe>> = {
 
 /** Values in the order of ISTIO_LABELS, of a successful connection: a failed one differs in response_flags only. */
 export function istioLabelValues(peers: LabelledPeers): string[] {
-  return ISTIO_LABELS.map((label) => valueOf(label, peers));
+  return ISTIO_LABELS.map((label) => labelValue(label, peers));
 }
 
 /** Values in the order of TCP_LABELS. */
 export function tcpLabelValues(peers: LabelledPeers): string[] {
-  return TCP_LABELS.map((label) => valueOf(label, peers));
+  return TCP_LABELS.map((label) => labelValue(label, peers));
 }
 
-function valueOf(label: Label, peers: LabelledPeers): string {
+function labelValue(label: Label, peers: LabelledPeers): string {
   const value = RULES[label](peers);
   if (value === undefined || value === '') return UNKNOWN;
   return value === '-' && label !== 'response_flags' ? UNKNOWN : value;

@@ -64,7 +64,7 @@ export function openMetricsOf(text: string): string {
     .split('\n')
     .filter((line) => !line.startsWith('# UNIT '))
     .map((line) => {
-      const head = /^# (HELP|TYPE) (\S+) ([^]*)$/.exec(line);
+      const head = /^# (HELP|TYPE) (\S+) (.*)$/s.exec(line);
       if (head !== null) return `# ${head[1]} ${family(head[2]!)} ${head[3]!.replace(/"/g, '\\"')}`;
       return line.replace(/(?<=[{,]le=")[^"\\+]+(?="\} \S+$)/, (bound) => boundText(Number(bound), 'openmetrics'));
     })

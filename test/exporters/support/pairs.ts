@@ -100,7 +100,9 @@ export function batch(
 ): IdentifiedPairs {
   const { source = SOURCE, ...pairs } = rest;
   const all = new Float64Array(rows.length * PAIR_STRIDE);
-  rows.forEach((row, i) => all.set(values(row.counts), i * PAIR_STRIDE));
+  rows.forEach((row, i) => {
+    all.set(values(row.counts), i * PAIR_STRIDE);
+  });
   return {
     batch: {
       count: rows.length,
