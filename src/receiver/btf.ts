@@ -6,11 +6,15 @@
  */
 import { TcpledgerError } from '../collector/errors.ts';
 
+const MAGIC = 0xeb9f;
+const HEADER_BYTES = 24;
+const TYPE_BYTES = 12;
+
 const KIND_STRUCT = 4;
 const KIND_UNION = 5;
 const KIND_DATASEC = 15;
 
-/** Bytes behind a type's 12-byte head, per kind; `n` is its vlen. */
+/** Bytes behind a type's head (struct btf_type), per kind; `n` is its vlen. */
 const TRAILER: Readonly<Record<number, (n: number) => number>> = {
   1: () => 4, // INT
   3: () => 12, // ARRAY
@@ -47,24 +51,36 @@ interface Type {
   readonly at: number;
 }
 
+/** Throws TCPL_E_BPF_OBJECT when `data` is no BTF or is cut off. */
 export function parseBtf(data: Buffer): Btf {
-  if (data.length < 24 || data.readUInt16LE(0) !== 0xeb9f) throw broken('it has no BTF');
+  if (data.length < HEADER_BYTES || data.readUInt16LE(0) !== MAGIC) throw broken('it has no BTF');
   const head = data.readUInt32LE(4);
+  const first = head + data.readUInt32LE(8);
+  const end = first + data.readUInt32LE(12);
   const strings = head + data.readUInt32LE(16);
-  const nameAt = (offset: number) => data.toString('latin1', strings + offset, data.indexOf(0, strings + offset));
+  const inside = (at: number, length: number): number => {
+    if (at + length > data.length) throw broken('its BTF is cut off');
+    return at;
+  };
+  const nameAt = (offset: number) => {
+    const zero = data.indexOf(0, inside(strings + offset, 1));
+    if (zero < 0) throw broken('its BTF is cut off');
+    return data.toString('latin1', strings + offset, zero);
+  };
   const types: Type[] = [{ kind: 0, vlen: 0, name: 'void', size: 0, at: 0 }];
-  const end = head + data.readUInt32LE(8) + data.readUInt32LE(12);
-  for (let at = head + data.readUInt32LE(8); at < end; ) {
+  for (let at = first; at < end; ) {
+    inside(at, TYPE_BYTES);
     const info = data.readUInt32LE(at + 4);
     const type = {
       kind: (info >>> 24) & 0x1f,
       vlen: info & 0xffff,
       name: nameAt(data.readUInt32LE(at)),
       size: data.readUInt32LE(at + 8),
-      at: at + 12,
+      at: at + TYPE_BYTES,
     };
     types.push(type);
-    at = type.at + (TRAILER[type.kind]?.(type.vlen) ?? 0);
+    const trailer = TRAILER[type.kind]?.(type.vlen) ?? 0;
+    at = inside(type.at, trailer) + trailer;
   }
 
   const find = (name: string, ...kinds: number[]): Type => {
@@ -92,7 +108,7 @@ export function parseBtf(data: Buffer): Btf {
       ]),
     section: (name) =>
       layout(find(name, KIND_DATASEC), (entry) => [
-        types[data.readUInt32LE(entry)]!.name,
+        types[data.readUInt32LE(entry)]?.name ?? '',
         data.readUInt32LE(entry + 4),
       ]),
   };

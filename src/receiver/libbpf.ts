@@ -4,6 +4,7 @@
  *
  * No callback is ever passed to C: koffi's callbacks from foreign threads crash, and a throw inside one loses what follows.
  */
+import { getSystemErrorName } from 'node:util';
 import koffi, { type KoffiFunc } from 'koffi';
 import { TcpledgerError } from '../collector/errors.ts';
 
@@ -211,7 +212,8 @@ export function openLibbpf(): Libbpf {
     rawBtf(object) {
       const size: [number] = [0];
       const data = bpf.rawBtf(bpf.btf(object), size);
-      return Buffer.from(koffi.view(data, size[0])).subarray();
+      /* a copy: the object's memory goes with the object */
+      return Buffer.from(new Uint8Array(koffi.view(data, size[0])));
     },
     map: (object, name) => present(bpf.findMap(object, name), `map ${name}`),
     program: (object, name) => present(bpf.findProgram(object, name), `program ${name}`),
@@ -269,9 +271,9 @@ export function openLibbpf(): Libbpf {
 
 const CLOCK_BOOTTIME = 7;
 
-/** struct bpf_test_run_opts with nothing in it but its size (88 bytes): a `syscall` program without a context. */
-const TEST_RUN_OPTIONS = Buffer.alloc(88);
-TEST_RUN_OPTIONS.writeBigUInt64LE(88n);
+/** struct bpf_test_run_opts with nothing in it but its size: a `syscall` program without a context. */
+const TEST_RUN_OPTIONS = Buffer.alloc(80);
+TEST_RUN_OPTIONS.writeBigUInt64LE(BigInt(TEST_RUN_OPTIONS.length));
 
 function loadLibrary(name: string): ReturnType<typeof koffi.load> {
   try {
@@ -300,23 +302,11 @@ function present(pointer: Pointer | null, what: string): Pointer {
   );
 }
 
-/** errno → name, for the codes that these calls give. */
-const ERRNO_NAMES: Readonly<Record<number, string>> = {
-  1: 'EPERM',
-  2: 'ENOENT',
-  7: 'E2BIG',
-  9: 'EBADF',
-  12: 'ENOMEM',
-  13: 'EACCES',
-  16: 'EBUSY',
-  17: 'EEXIST',
-  22: 'EINVAL',
-  28: 'ENOSPC',
-  95: 'EOPNOTSUPP',
-  524: 'ENOTSUPP',
-};
+/** Of the kernel's own, beside those of the C library. */
+const ENOTSUPP = 524;
 
-export const errnoName = (errno: number): string => ERRNO_NAMES[errno] ?? `errno ${errno}`;
+/** `EPERM` for 1. */
+export const errnoName = (errno: number): string => (errno === ENOTSUPP ? 'ENOTSUPP' : getSystemErrorName(-errno));
 
 export function systemError(call: string, on: string, errno: number): NodeJS.ErrnoException {
   const name = errnoName(errno);
