@@ -2,8 +2,8 @@
  * The metrics page of 40,000 lines against the stock serializer, and what an update of the series table costs.
  *
  * Method: one process, so that noise of the machine meets both; the two ways in turns (stock, chunked, stock, …), each
- * run after a warm-up and from a collected heap, so that none pays for the other's garbage; medians, but for the longest
- * block of the event loop, which is the longest of all rounds. "Made": bytes in memory, nothing sent. "Over a socket": a reader in a process of its own
+ * run after a warm-up; medians, but for the longest block of the event loop, which is the longest of all rounds. Garbage
+ * is collected when it is: a forced collection makes V8 forget its optimised code, and what follows would run cold. "Made": bytes in memory, nothing sent. "Over a socket": a reader in a process of its own
  * on the loopback asks, from the request to the last byte, while the event loop of the serving process is watched.
  * The stock way is PrometheusSerializer over the same table, sent in one piece, as its package's server does.
  * Not measured: compression, readers over a real network.
@@ -17,8 +17,6 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { cpus } from 'node:os';
 import { monitorEventLoopDelay, performance } from 'node:perf_hooks';
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import type { Host, Pipeline, Settings } from '../src/collector/component.ts';
 import { createStockPage, nodeTotalsProducer, seriesTableProducer } from '../src/exporters/otel-metrics-adapter.ts';
 import { PrometheusPageExporter } from '../src/exporters/prometheus/exporter.ts';
@@ -35,9 +33,6 @@ import {
   PAIR_HISTOGRAMS,
   PAIR_STRIDE,
 } from '../src/semconv/pair-fields.ts';
-
-setFlagsFromString('--expose-gc');
-const collectGarbage: () => void = runInNewContext('gc');
 
 const ROUNDS = 9;
 const LINES = 40_000;
@@ -231,7 +226,6 @@ const READER = `
   });`;
 
 async function fetchBy(reader: ChildProcess, url: string): Promise<Sent> {
-  collectGarbage();
   const delay = monitorEventLoopDelay({ resolution: 1 });
   delay.enable();
   reader.stdin!.write(`${url}\n`);
@@ -281,7 +275,6 @@ function pageExporter(): PrometheusPageExporter {
 }
 
 async function timed(run: () => Promise<unknown>): Promise<number> {
-  collectGarbage();
   const start = performance.now();
   await run();
   return performance.now() - start;

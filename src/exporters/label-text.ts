@@ -7,7 +7,7 @@ import { Buffer } from 'node:buffer';
 
 /** `{a="1",…` up to `split`, where a series puts its own text, and the rest up to the blank before the value. */
 export interface LabelText {
-  readonly bytes: Uint8Array;
+  readonly bytes: Buffer;
   readonly split: number;
 }
 

@@ -51,7 +51,7 @@ export class SeriesRows {
     const labelValues = this.#labelValues(peers);
     const text = renderLabels(this.layout.labels, labelValues, this.layout.splitAt);
     // latin1 is one character a byte: the shortest string that is equal exactly when the bytes are.
-    const key = (text.bytes as Buffer).toString('latin1');
+    const key = text.bytes.toString('latin1');
     let number = this.#numbers.get(key);
     if (number === undefined) {
       number = this.#free.pop() ?? this.#rows.length;

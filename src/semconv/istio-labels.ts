@@ -29,10 +29,10 @@ export interface LabelledPeers {
   readonly securityPolicy: string;
 }
 
-export const UNKNOWN = 'unknown';
+const UNKNOWN = 'unknown';
 
 /** response_flags of a connection that was established, however it ended. A failed one has `CONNECT`. */
-export const RESPONSE_FLAGS_SUCCESS = '-';
+const RESPONSE_FLAGS_SUCCESS = '-';
 
 type Label = (typeof ISTIO_LABELS)[number];
 

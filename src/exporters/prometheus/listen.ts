@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { type ErrorCode, TcpledgerError } from '../../collector/errors.ts';
 import { portHolder } from './port-holder.ts';
 
-export interface ListenTarget {
+interface ListenTarget {
   readonly host: string;
   readonly port: number;
 }
