@@ -11,6 +11,8 @@ import { pipeline } from 'node:stream/promises';
 const POLL_MS = 1000;
 
 export interface FileWatch {
+  /** Resolves after the first look: what is read from then on differs from it only by a change that will be told. */
+  readonly ready: Promise<void>;
   /** No call of `onChange` after it. */
   close(): void;
 }
@@ -52,9 +54,11 @@ export function watchFile(path: string, onChange: () => void, intervalMs = POLL_
     if (closed) return;
     timer = setTimeout(() => void poll().then(schedule), intervalMs).unref();
   };
-  void poll().then(schedule);
+  const ready = poll();
+  void ready.then(schedule);
 
   return {
+    ready,
     close() {
       closed = true;
       clearTimeout(timer);

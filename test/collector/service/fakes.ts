@@ -17,6 +17,9 @@ import { extensionId, integer, object, oneOf, withDefault } from '../../../src/c
 import { createService } from '../../../src/collector/service/service.ts';
 import { createTelemetry } from '../../../src/collector/telemetry-store.ts';
 
+/** A tag that makes creation fail. */
+export const UNMAKEABLE = 13;
+
 const BEHAVIOURS = ['well', 'fails', 'hangs', 'throws'] as const;
 type Behaviour = (typeof BEHAVIOURS)[number];
 
@@ -130,6 +133,7 @@ export class World {
 
   #component({ id }: Settings, { tag, start, stop, port, storage }: Config): Component {
     const name = `${id}#${tag}`;
+    if (tag === UNMAKEABLE) throw new Error(`${name} cannot be made`);
     let held = false;
     return {
       start: async (host) => {

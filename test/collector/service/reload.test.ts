@@ -1,6 +1,6 @@
 /** From one configuration to the next: what stays untouched, what is replaced in which order, what comes back. */
 import { beforeEach, describe, expect, it } from 'vitest';
-import { World } from './fakes.ts';
+import { UNMAKEABLE, World } from './fakes.ts';
 
 const CONFIG = `
 receivers: {rec: }
@@ -136,6 +136,15 @@ describe('ports', () => {
     });
     expect(world.take()).toEqual(['stop exp/b#0', 'start exp/c#0']);
   });
+});
+
+it('touches nothing when a component cannot be created', async () => {
+  const result = await reload(
+    CONFIG.replace('proc: }', `proc: {tag: ${UNMAKEABLE}}}`).replace('exp/b: ', 'exp/b: {tag: 1}'),
+  );
+  expect(result).toEqual({ ok: false, reasons: [`proc#${UNMAKEABLE} cannot be made`] });
+  expect(world.take()).toEqual([]);
+  expect(flow()).toEqual(['m>proc#0>exp#0', 'l>proc#0>exp#0', 'l>proc#0>exp/b#0']);
 });
 
 describe('a new component that does not start', () => {
