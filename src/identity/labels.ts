@@ -9,16 +9,27 @@ import { UNNAMED_FIELDS, WORKLOAD_FIELDS, type WorkloadFields, type WorkloadPool
 /** Raised when the layout changes; labels of another version are read over, and the slot is named anew. */
 const VERSION = 1;
 
+/** A workload's part of the text, made once: a flood of new slots has few local ends. */
+const WORKLOAD_TEXTS = new WeakMap<Workload, string>();
+
+/** JSON, put together by hand from parts that are JSON. */
 export function formatLabels({ reporter, source, destination, service, securityPolicy }: Peers): string {
-  return JSON.stringify({
-    version: VERSION,
-    reporter,
-    source: source && fieldsOf(source),
-    destination: destination && fieldsOf(destination),
-    service: service && { hostname: service.hostname, name: service.name, namespace: service.namespace },
-    securityPolicy,
-  });
+  const ends = `${source ? `"source":${workloadText(source)},` : ''}${destination ? `"destination":${workloadText(destination)},` : ''}`;
+  const dialled = service ? `"service":${serviceText(service)},` : '';
+  return `{"version":${VERSION},"reporter":"${reporter}",${ends}${dialled}"securityPolicy":"${securityPolicy}"}`;
 }
+
+function workloadText(workload: Workload): string {
+  let text = WORKLOAD_TEXTS.get(workload);
+  if (text === undefined) {
+    const { goneSinceMs: _, ...fields } = workload;
+    text = JSON.stringify(fields);
+    WORKLOAD_TEXTS.set(workload, text);
+  }
+  return text;
+}
+
+const serviceText = ({ hostname, name, namespace }: Service): string => JSON.stringify({ hostname, name, namespace });
 
 /** undefined if the text is none of ours, whatever it is. */
 export function parseLabels(text: string, pool: WorkloadPool): Peers | undefined {
@@ -40,12 +51,6 @@ export function parseLabels(text: string, pool: WorkloadPool): Peers | undefined
     service,
     securityPolicy: value.securityPolicy === 'mutual_tls' ? 'mutual_tls' : 'unknown',
   };
-}
-
-/** All that a workload is called, without its life. */
-function fieldsOf(workload: Workload): WorkloadFields {
-  const { goneSinceMs: _, ...fields } = workload;
-  return fields;
 }
 
 /** undefined: absent; null: malformed. */

@@ -47,7 +47,7 @@ export class MetricsOutlet implements Consumer<PairBatch> {
       } else peers.push(labels);
     }
     if (unlabelled > 0) this.#namer.settle();
-    if (table.claimBatch(batch.timeNs)) countActive(batch, table);
+    if (count > 0 && table.claimBatch(batch.timeNs, slot[0]!)) countActive(batch, table);
     const restored = batch.restored && { restored: this.#readRestored(batch.restored) };
     const outcome = unlabelled > 0 ? this.#sort(batch, table) : batch;
     this.next.consume({ batch: outcome, peers, seriesTtlMs: this.#seriesTtlMs, ...restored });

@@ -15,8 +15,9 @@ export class SlotTable {
   #generation = new Uint32Array(FIRST_CAPACITY);
   #peers: (Peers | undefined)[] = new Array(FIRST_CAPACITY).fill(undefined);
   #entries: (Entry | undefined)[] = new Array(FIRST_CAPACITY).fill(undefined);
-  /** Kernel time of the last batch whose gauge changes were counted: several pipelines see the same batch. */
+  /** The last batch whose gauge changes were counted, by its time and first slot: a sweep is several batches. */
   #countedNs = Number.NEGATIVE_INFINITY;
+  #countedSlot = -1;
 
   constructor(source: PairSource, pool: WorkloadPool) {
     this.source = source;
@@ -52,10 +53,11 @@ export class SlotTable {
     if (this.entry(slot, generation) === entry) this.#peers[slot] = peers;
   }
 
-  /** True for the first of the pipelines that see a batch: that one counts its gauge changes. */
-  claimBatch(timeNs: number): boolean {
-    if (timeNs === this.#countedNs) return false;
+  /** True for the first of the pipelines that see a batch, one after the other: that one counts its gauge changes. */
+  claimBatch(timeNs: number, firstSlot: number): boolean {
+    if (timeNs === this.#countedNs && firstSlot === this.#countedSlot) return false;
     this.#countedNs = timeNs;
+    this.#countedSlot = firstSlot;
     return true;
   }
 

@@ -1,7 +1,9 @@
 /** When a slot gets its labels, what is held until then, and when the kernel half is asked for a fresh slot. */
 import { describe, expect, it } from 'vitest';
 import { MAX_HELD_RECORDS } from '../../src/identity/logs-outlet.ts';
+import { MetricsOutlet } from '../../src/identity/metrics-outlet.ts';
 import { MAX_WAITING } from '../../src/identity/namer.ts';
+import type { Pair } from '../../src/receiver/types.ts';
 import { ACTIVE, batchOf, recordOf, SENT, workload } from './fakes.ts';
 import { createRig, RESOLVE_TIMEOUT_MS, SERIES_TTL_MS } from './rig.ts';
 
@@ -382,20 +384,25 @@ describe('programs', () => {
     expect(curl.goneSinceMs).toBeUndefined();
   });
 
-  it('are counted once though several pipelines see the same batch', async () => {
+  it('are counted once though several pipelines see the same batches, several to a sweep', () => {
     const rig = createRig({ sources: ['host'] });
-    const { MetricsOutlet } = await import('../../src/identity/metrics-outlet.ts');
     const other = new MetricsOutlet({ consume: () => {} }, rig.namer, 0);
-    const pair = rig.source.add(rig.clock, { executable: 'curl', remoteAddress: '203.0.113.1' });
-    for (const [timeNs, change] of [
-      [1, 1],
-      [2, -1],
-    ] as const) {
-      const batch = batchOf(rig.source, timeNs, [[pair, { [ACTIVE]: change }]]);
-      rig.metrics.consume(batch);
-      other.consume(batch);
-    }
-    expect(rig.pairs.rows[0]!.peers.source!.goneSinceMs).toBe(rig.clock.now());
+    const pairs = ['203.0.113.1', '203.0.113.2'].map((remoteAddress) =>
+      rig.source.add(rig.clock, { executable: 'curl', remoteAddress }),
+    );
+    const sweep = (timeNs: number, change: number, of: readonly Pair[]) => {
+      for (const pair of of) {
+        const batch = batchOf(rig.source, timeNs, [[pair, { [ACTIVE]: change }]]);
+        rig.metrics.consume(batch);
+        other.consume(batch);
+      }
+    };
+    sweep(1, 1, pairs);
+    const curl = rig.pairs.rows[0]!.peers.source!;
+    sweep(2, -1, pairs.slice(0, 1));
+    expect(curl.goneSinceMs).toBeUndefined();
+    sweep(3, -1, pairs.slice(1));
+    expect(curl.goneSinceMs).toBe(rig.clock.now());
   });
 
   it('that failed to connect, or whose slot was reused while open, are gone', () => {

@@ -37,7 +37,9 @@ class FileSource implements Source {
   readonly #settings: SourceSettings;
   readonly #config: FileConfig;
   readonly #watch: Watch;
-  #workloads = new Map<string, FileWorkload>();
+  #uids = new Set<string>();
+  /** Those that name cgroups, for when the tree changes. */
+  #byCgroup: readonly FileWorkload[] = [];
   #services = new Set<string>();
   #undo: (() => void)[] = [];
   /** Loads follow each other: a change seen during one begins another. */
@@ -54,8 +56,7 @@ class FileSource implements Source {
   }
 
   get usesCgroups(): boolean {
-    for (const { cgroupPaths } of this.#workloads.values()) if (cgroupPaths.length > 0) return true;
-    return false;
+    return this.#byCgroup.length > 0;
   }
 
   async start(): Promise<void> {
@@ -104,7 +105,8 @@ class FileSource implements Source {
 
   /** Services first, so that a workload's services are there when it comes. */
   async #apply({ workloads, services }: WorkloadFile): Promise<void> {
-    if (workloads.some(({ cgroupPaths }) => cgroupPaths.length > 0)) await this.#settings.cgroups.start();
+    this.#byCgroup = workloads.filter(({ cgroupPaths }) => cgroupPaths.length > 0);
+    if (this.usesCgroups) await this.#settings.cgroups.start();
     const breathe = createBreather();
     const serviceKeys = new Set(services.map(({ key }) => key));
     for (const key of this.#services) if (!serviceKeys.has(key)) this.shelf.removeService(key);
@@ -113,9 +115,9 @@ class FileSource implements Source {
       await breathe();
     }
     this.#services = serviceKeys;
-    const old = this.#workloads;
-    this.#workloads = new Map(workloads.map((workload) => [workload.uid, workload]));
-    for (const uid of old.keys()) if (!this.#workloads.has(uid)) this.shelf.removeWorkload(uid);
+    const uids = new Set(workloads.map(({ uid }) => uid));
+    for (const uid of this.#uids) if (!uids.has(uid)) this.shelf.removeWorkload(uid);
+    this.#uids = uids;
     const cgroups = this.#cgroupsByUid();
     for (const workload of workloads) {
       this.shelf.upsertWorkload(meshWorkload(workload, cgroups.get(workload.uid) ?? []));
@@ -126,8 +128,7 @@ class FileSource implements Source {
   #assignCgroups(): void {
     if (!this.usesCgroups) return;
     const cgroups = this.#cgroupsByUid();
-    for (const workload of this.#workloads.values()) {
-      if (workload.cgroupPaths.length === 0) continue;
+    for (const workload of this.#byCgroup) {
       this.shelf.upsertWorkload(meshWorkload(workload, cgroups.get(workload.uid) ?? []));
     }
   }
@@ -136,7 +137,7 @@ class FileSource implements Source {
   #cgroupsByUid(): Map<string, bigint[]> {
     const owners = new Map<string, string>();
     const mountPoint = this.#settings.cgroups.mountPoint ?? '';
-    for (const { uid, cgroupPaths } of this.#workloads.values()) {
+    for (const { uid, cgroupPaths } of this.#byCgroup) {
       for (const path of cgroupPaths) owners.set(withinMount(path, mountPoint), uid);
     }
     const result = new Map<string, bigint[]>();
