@@ -3,7 +3,7 @@
 import { type EndReport, PeerError, type Socket } from '../support/peer.ts';
 import { EVERYWHERE, IPV4, IPV6, LINKS, LOOPBACKS } from './places.ts';
 import { BOTH_NORMAL, failure, type Scenario, scenario } from './scenario.ts';
-import type { Stage } from './stage.ts';
+import { portOf, type Stage } from './stage.ts';
 
 /** What the packet filter answers instead of the server, and what becomes of it. */
 const REJECTS = [
@@ -42,7 +42,7 @@ export const FAILURES: readonly Scenario[] = [
     ends: { client: failure('connection_refused') },
     async play(stage) {
       const nobody = await stage.bound();
-      const port = Number((await nobody.info()).local.split(':').at(-1));
+      const port = portOf((await nobody.info()).local);
       const report = await attempt(stage, await stage.dialler(), port);
       await nobody.close();
       return { client: [report] };
@@ -54,7 +54,7 @@ export const FAILURES: readonly Scenario[] = [
     ends: { client: failure('connection_refused') },
     async play(stage) {
       const nobody = await stage.bound();
-      const port = Number((await nobody.info()).local.split(':').at(-1));
+      const port = portOf((await nobody.info()).local);
       const client = await stage.diallerWithPort();
       await failed(client.connect(stage.dialHost, port));
       await nobody.close();
@@ -67,7 +67,7 @@ export const FAILURES: readonly Scenario[] = [
     ends: { ...BOTH_NORMAL, refused: failure('connection_refused') },
     async play(stage) {
       const nobody = await stage.bound();
-      const port = Number((await nobody.info()).local.split(':').at(-1));
+      const port = portOf((await nobody.info()).local);
       const socket = await stage.diallerWithPort();
       await failed(socket.connect(stage.dialHost, port));
       const refused = await socket.info();

@@ -3,6 +3,7 @@
 import type { EndReport } from '../support/peer.ts';
 import { EVERYWHERE, IPV4, LINKS, LOOPBACK4 } from './places.ts';
 import { acceptor, BOTH_NORMAL, failure, mirrored, opener, type Scenario, scenario } from './scenario.ts';
+import { portOf } from './stage.ts';
 
 export const QUEUES: readonly Scenario[] = [
   scenario({
@@ -113,7 +114,7 @@ export const QUEUES: readonly Scenario[] = [
       const listener = await stage.bound();
       const port = await listener.listen(0);
       const lateSocket = await stage.diallerWithPort();
-      const latePort = (await lateSocket.info()).local.split(':').at(-1);
+      const latePort = portOf((await lateSocket.info()).local);
       const lift = await stage.losing('server', `tcp sport ${latePort} tcp flags ack / syn,ack`);
       await lateSocket.connect(stage.dialHost, port);
       const first = await stage.dialler();

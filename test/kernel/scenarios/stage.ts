@@ -3,6 +3,9 @@ import type { Namespace } from '../support/namespace.ts';
 import { Peer, type Socket } from '../support/peer.ts';
 import type { Place } from './places.ts';
 
+/** Of `ip:port`. */
+export const portOf = (address: string): number => Number(address.split(':').at(-1));
+
 export interface Connected {
   readonly client: Socket;
   readonly server: Socket;

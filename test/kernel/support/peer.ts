@@ -127,6 +127,7 @@ type Option =
   | 'rcvbuf'
   | 'noport'
   | 'v6only'
+  | 'addrform'
   | 'nodelay'
   | 'cork'
   | 'keepidle'
@@ -141,6 +142,9 @@ type Option =
   | 'repair'
   | 'repair_queue'
   | 'queue_seq';
+
+/** Address families by the kernel's numbers, for the option addrform. */
+export const AF_INET = 2;
 
 /** TCP states by the kernel's numbers. */
 export const STATE = { established: 1, finWait1: 4, finWait2: 5, close: 7, closeWait: 8, lastAck: 9 } as const;

@@ -28,6 +28,7 @@ static const struct option {
 	{ "freebind", IPPROTO_IP, IP_FREEBIND },
 	{ "noport", IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT },
 	{ "v6only", IPPROTO_IPV6, IPV6_V6ONLY },
+	{ "addrform", IPPROTO_IPV6, IPV6_ADDRFORM },
 	{ "nodelay", IPPROTO_TCP, TCP_NODELAY },
 	{ "cork", IPPROTO_TCP, TCP_CORK },
 	{ "keepidle", IPPROTO_TCP, TCP_KEEPIDLE },
@@ -82,7 +83,7 @@ static const struct option *option_named(const char *name)
 static void run_option(int argc, char **argv)
 {
 	const struct option *option = option_named(argv[2]);
-	int value = (int)count_of(argv[3]);
+	int value = argv[3][0] == '-' ? -(int)count_of(argv[3] + 1) : (int)count_of(argv[3]);
 
 	(void)argc;
 	finish(setsockopt(descriptor(argv[1]), option->level, option->option, &value, sizeof(value)), "setsockopt");
