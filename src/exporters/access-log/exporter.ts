@@ -3,7 +3,6 @@ import type { Consumer, Exporter, ExporterFactory, Settings } from '../../collec
 import { described, type Infer, object, oneOf, string, withDefault } from '../../collector/schema.ts';
 import type { CounterHandle } from '../../collector/telemetry.ts';
 import type { IdentifiedRecords } from '../../identity/types.ts';
-import { LOG_EVENTS } from '../../semconv/log-record.ts';
 import { AGENT_METRICS } from '../../semconv/registry.ts';
 import { createJsonFormat } from './json-format.ts';
 import type { LineFormat } from './line-format.ts';
@@ -20,7 +19,6 @@ const schema = object({
     'stdout, stderr, or the path of a file (opened anew on SIGHUP), a device or a FIFO',
     withDefault(string(), 'stdout'),
   ),
-  level: described('debug also prints the opening of connections', withDefault(oneOf(['info', 'debug']), 'info')),
 });
 
 type Config = Infer<typeof schema>;
@@ -37,12 +35,10 @@ export const accessLogExporter: ExporterFactory<Config> = {
 
 class AccessLogExporter implements Exporter, Consumer<IdentifiedRecords> {
   readonly #format: LineFormat;
-  readonly #printsOpens: boolean;
   readonly #writer: LineWriter;
 
   constructor(settings: Settings, config: Config) {
     this.#format = config.format === 'json' ? createJsonFormat() : createTextFormat();
-    this.#printsOpens = config.level === 'debug';
     const dropped = (reason: DropReason): CounterHandle =>
       settings.telemetry.counter(AGENT_METRICS.accessLogDropped, { reason });
     // Made now, so that each reason is shown at 0 before its first drop.
@@ -77,23 +73,9 @@ class AccessLogExporter implements Exporter, Consumer<IdentifiedRecords> {
   }
 
   consume({ records, peers, source }: IdentifiedRecords): void {
-    const printed = this.#printsOpens ? records.length : countPrinted(records);
-    if (printed === 0 || !this.#writer.admits(printed)) return;
+    if (records.length === 0 || !this.#writer.admits(records.length)) return;
     let lines = '';
-    for (let i = 0; i < records.length; i++) {
-      const record = records[i]!;
-      if (this.#printsOpens || isPrinted(record)) lines += this.#format(record, peers[i]!, source);
-    }
+    for (let i = 0; i < records.length; i++) lines += this.#format(records[i]!, peers[i]!, source);
     this.#writer.write(Buffer.from(lines));
   }
-}
-
-type Records = IdentifiedRecords['records'];
-
-const isPrinted = ({ event }: Records[number]): boolean => LOG_EVENTS[event].level !== 'debug';
-
-function countPrinted(records: Records): number {
-  let count = 0;
-  for (const record of records) if (isPrinted(record)) count++;
-  return count;
 }
