@@ -32,6 +32,9 @@ function rethrowLoadFailure(error: Error): never {
   );
 }
 
+// A terminal or a pipe that has gone: nobody is left to be told, and the agent goes on.
+process.stderr.on('error', () => {});
+
 main(process.argv.slice(2)).then(
   // Exits by itself: a handle that some library left open must not keep a stopped agent alive.
   (exitCode) => process.exit(exitCode),
