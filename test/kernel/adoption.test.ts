@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Agent, startAgent } from './support/agent.ts';
 import { eventually } from './support/eventually.ts';
 import { CLIENT, type PairOfPeers, pairOfPeers, SERVER } from './support/pair.ts';
-import type { Socket } from './support/peer.ts';
+import type { Socket } from './support/socket.ts';
 import { describeOnKernel } from './support/suite.ts';
 
 const OLD = 20;

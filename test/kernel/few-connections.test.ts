@@ -4,7 +4,7 @@ import { auditedTotals, seriesTotals } from './support/account.ts';
 import { type Agent, startAgent } from './support/agent.ts';
 import { eventually } from './support/eventually.ts';
 import { CLIENT, type PairOfPeers, pairOfPeers, SERVER } from './support/pair.ts';
-import type { Socket } from './support/peer.ts';
+import type { Socket } from './support/socket.ts';
 import { describeOnKernel } from './support/suite.ts';
 
 const OPEN = 60;

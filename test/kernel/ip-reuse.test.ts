@@ -4,8 +4,9 @@ import { type Agent, startAgent } from './support/agent.ts';
 import { eventually } from './support/eventually.ts';
 import { load } from './support/load.ts';
 import { type Link, linkedNamespaces } from './support/namespace.ts';
-import { Peer, type Socket } from './support/peer.ts';
+import { Peer } from './support/peer.ts';
 import type { Page } from './support/prometheus-text.ts';
+import type { Socket } from './support/socket.ts';
 import { describeOnKernel } from './support/suite.ts';
 
 const ADDRESS = '10.72.50.1';

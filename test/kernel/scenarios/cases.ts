@@ -1,7 +1,7 @@
 /** Plays scenarios: each in each of its places, with addresses of its own, several at a time. */
 import type { TestWorkload } from '../support/identity-file.ts';
 import { LINK_LOCAL, type Link, linkedNamespaces, loopbackNamespace, type Namespace } from '../support/namespace.ts';
-import type { EndReport } from '../support/peer.ts';
+import type { EndReport } from '../support/reply.ts';
 import { LINK_SCOPE, type Place } from './places.ts';
 import { bytesOf, type EndExpectation, type Scenario } from './scenario.ts';
 import { Stage } from './stage.ts';

@@ -1,6 +1,7 @@
 /** Connections that never establish. */
 
-import { type EndReport, PeerError, type Socket } from '../support/peer.ts';
+import { type EndReport, PeerError } from '../support/reply.ts';
+import type { Socket } from '../support/socket.ts';
 import { EVERYWHERE, IPV4, IPV6, LINKS, LOOPBACKS } from './places.ts';
 import { BOTH_NORMAL, failure, type Scenario, scenario } from './scenario.ts';
 import { portOf, type Stage } from './stage.ts';

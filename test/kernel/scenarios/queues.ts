@@ -1,6 +1,6 @@
 /** What happens before accept: connections that no process has held yet, and queues that are full. */
 
-import type { EndReport } from '../support/peer.ts';
+import type { EndReport } from '../support/reply.ts';
 import { EVERYWHERE, IPV4, LINKS, LOOPBACK4 } from './places.ts';
 import { acceptor, BOTH_NORMAL, failure, mirrored, opener, type Scenario, scenario } from './scenario.ts';
 import { portOf } from './stage.ts';

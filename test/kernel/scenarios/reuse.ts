@@ -1,6 +1,6 @@
 /** One socket after another on the same addresses, one connection after another on the same socket. */
 import { setTimeout as delay } from 'node:timers/promises';
-import type { EndReport } from '../support/peer.ts';
+import type { EndReport } from '../support/reply.ts';
 import { IPV4, LINKS, LOOPBACKS } from './places.ts';
 import { acceptor, BOTH_NORMAL, opener, type Scenario, scenario } from './scenario.ts';
 import { portOf } from './stage.ts';

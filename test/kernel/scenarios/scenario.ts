@@ -4,7 +4,7 @@
  */
 import type { CloseReason, Role } from '../../../src/receiver/types.ts';
 import type { Link, Namespace } from '../support/namespace.ts';
-import type { EndReport } from '../support/peer.ts';
+import type { EndReport } from '../support/reply.ts';
 import type { Place } from './places.ts';
 import type { Stage } from './stage.ts';
 

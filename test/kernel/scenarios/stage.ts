@@ -1,6 +1,7 @@
 /** What a scenario is played with: two processes, their addresses, and the moves that most scenarios begin with. */
 import type { Namespace } from '../support/namespace.ts';
-import { Peer, type Socket } from '../support/peer.ts';
+import { Peer } from '../support/peer.ts';
+import type { Socket } from '../support/socket.ts';
 import type { Place } from './places.ts';
 
 /** Of `ip:port`. */

@@ -1,5 +1,5 @@
 /** Payload, by every call that moves it. */
-import type { Socket } from '../support/peer.ts';
+import type { Socket } from '../support/socket.ts';
 import { EVERYWHERE, IPV4, LINKS, LOOPBACK4, type Place } from './places.ts';
 import { acceptor, BOTH_NORMAL, opener, type Reports, type Scenario, scenario } from './scenario.ts';
 import type { Connected } from './stage.ts';

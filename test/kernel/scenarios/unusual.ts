@@ -1,5 +1,6 @@
 /** What sockets may do that few programs do. */
-import { AF_INET, type EndReport } from '../support/peer.ts';
+import type { EndReport } from '../support/reply.ts';
+import { AF_INET } from '../support/socket.ts';
 import { EVERYWHERE, LINKS, LOOPBACKS, MAPPED } from './places.ts';
 import { BOTH_NORMAL, opener, type Scenario, scenario } from './scenario.ts';
 import { portOf } from './stage.ts';

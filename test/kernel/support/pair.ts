@@ -1,6 +1,7 @@
 /** One named client and one named server, each a process in a namespace of its own: enough for most tests. */
 import { type Link, linkedNamespaces } from './namespace.ts';
-import { Peer, type Socket } from './peer.ts';
+import { Peer } from './peer.ts';
+import type { Socket } from './socket.ts';
 
 export const CLIENT = { name: 'client', ips: ['10.71.9.1'] } as const;
 export const SERVER = { name: 'server', ips: ['10.72.9.1'] } as const;
