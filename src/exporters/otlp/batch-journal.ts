@@ -117,9 +117,8 @@ export class BatchJournal {
   #write(): void {
     clearTimeout(this.#doneTimer);
     this.#doneTimer = undefined;
-    this.#writing ??= this.#writeAll().finally(() => {
-      this.#writing = undefined;
-    });
+    // With nothing to write writeAll would end before its promise is kept here, and the promise would stay.
+    if (this.#waiting.length > 0) this.#writing ??= this.#writeAll();
   }
 
   async #writeAll(): Promise<void> {
@@ -137,6 +136,8 @@ export class BatchJournal {
         for (const { settle } of group) settle?.(false);
       }
     }
+    // Here and not behind the promise: what is appended between the two must find no write under way.
+    this.#writing = undefined;
   }
 
   #wrote(group: readonly Waiting[]): void {

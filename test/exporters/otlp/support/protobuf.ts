@@ -4,11 +4,17 @@ import protobuf from 'protobufjs';
 
 const root = protobuf.loadSync(join(import.meta.dirname, 'otlp.proto'));
 
-/** As plain objects: 64-bit integers as decimal strings, bytes as base64, defaults filled in. */
+/** As plain objects: 64-bit integers as decimal strings, bytes as base64, defaults filled in, oneofs named. */
 // biome-ignore lint/suspicious/noExplicitAny: the shapes are those of otlp.proto
 export function decode(type: string, bytes: Uint8Array): any {
   const message = root.lookupType(type);
-  return message.toObject(message.decode(bytes), { longs: String, bytes: String, defaults: true, arrays: true });
+  return message.toObject(message.decode(bytes), {
+    longs: String,
+    bytes: String,
+    defaults: true,
+    arrays: true,
+    oneofs: true,
+  });
 }
 
 export function encode(type: string, value: Record<string, unknown>): Buffer {
