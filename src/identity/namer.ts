@@ -7,7 +7,7 @@ import type { CounterHandle } from '../collector/telemetry.ts';
 import type { PairSource, Role } from '../receiver/types.ts';
 import type { Clock } from './clock.ts';
 import type { Directory, DirectoryChange } from './directory.ts';
-import type { Entry } from './entry.ts';
+import { type Entry, localEnd } from './entry.ts';
 import type { EntryIndex } from './entry-index.ts';
 import { formatLabels, parseLabels } from './labels.ts';
 import type { Resolution, Resolver } from './resolver.ts';
@@ -248,6 +248,13 @@ export class Namer {
       peers.destination === labels.destination &&
       sameService(peers.service, labels.service);
     if (same) return;
+    this.#renew(entry);
+    if (localEnd(peers) === localEnd(labels)) return;
+    // The other view has its remote end from here: both go on under the new name from the same connection.
+    for (const other of this.#parts.index.mirrors(entry)) if (other.joined && !other.renewed) this.#renew(other);
+  }
+
+  #renew(entry: Entry): void {
     entry.renewed = true;
     entry.source.renew(entry.pair.slot, entry.pair.generation);
   }

@@ -143,6 +143,49 @@ describe('the same-node join', () => {
     expect(ends(nginx)).toEqual(['curl', 'nginx']);
   });
 
+  it('a joined label outlives that view though its address has left the node', () => {
+    const { clock, source, add, sweep, shelf } = host();
+    const across = { localAddress: '172.17.0.2', remoteAddress: '172.17.0.1' };
+    const curl = add(view('source', 'curl', { localAddress: '172.17.0.1', remoteAddress: '172.17.0.2' }));
+    const nginx = add(view('destination', 'nginx', across));
+    sweep(curl, nginx);
+    source.pairs.delete(`${curl.slot}/1`);
+    sweep(add({ slot: curl.slot, generation: 2, localAddress: '10.0.0.9', remoteAddress: '203.0.113.1' }));
+    shelf('host').upsertWorkload(workload({ uid: 'x', addresses: ['172.17.0.1'] }));
+    shelf('host').removeWorkload('x');
+    clock.advance(10);
+    expect(source.renewed).toEqual([]);
+    expect(nginx.slot).not.toBe(curl.slot);
+  });
+
+  it('is no longer named by a view that was renewed: its later connections have another', () => {
+    const rig = createRig({ sources: ['file', 'host'] });
+    const sweep = (timeNs: number, ...pairs: Pair[]) =>
+      rig.metrics.consume(
+        batchOf(
+          rig.source,
+          timeNs,
+          pairs.map((pair) => [pair, { [SENT]: 1 }]),
+        ),
+      );
+    const curl = view('source', 'curl', { cgroupId: 7n });
+    const old = [rig.source.add(rig.clock, curl), rig.source.add(rig.clock, view('destination', 'nginx'))];
+    sweep(1, ...old);
+    rig.shelf('file').upsertWorkload(workload({ uid: 'client-v1', cgroups: [7n] }));
+    rig.clock.advance(10);
+    expect(rig.source.renewed.sort()).toEqual(old.map(({ slot }) => `${slot}/1`).sort());
+    const fresh = [rig.source.add(rig.clock, curl), rig.source.add(rig.clock, view('destination', 'nginx'))];
+    sweep(2, ...fresh);
+    rig.clock.advance(10);
+    expect(rig.pairs.rows.map(({ slot, peers }) => [slot, peers.source?.name])).toEqual([
+      [old[0]!.slot, 'curl'],
+      [old[1]!.slot, 'curl'],
+      [fresh[0]!.slot, 'client-v1'],
+      [fresh[1]!.slot, 'client-v1'],
+    ]);
+    expect(rig.source.renewed.sort()).toEqual(old.map(({ slot }) => `${slot}/1`).sort());
+  });
+
   it('names by cgroup what a file names by cgroup, with its service, and alike at both ends', () => {
     const rig = createRig({ sources: ['file', 'host'] });
     const file = rig.shelf('file');

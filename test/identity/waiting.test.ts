@@ -384,6 +384,17 @@ describe('programs', () => {
     expect(curl.goneSinceMs).toBeUndefined();
   });
 
+  it('live by connections that were opened before they had a name', () => {
+    const { clock, source, metrics, pairs } = createRig({ sources: ['host'] });
+    const pair = source.add(clock, { executable: 'curl', localAddress: '127.0.0.1', remoteAddress: '127.0.0.1' });
+    metrics.consume(batchOf(source, 1, [[pair, { [ACTIVE]: 1 }]]));
+    clock.advance(RESOLVE_TIMEOUT_MS);
+    const curl = pairs.rows[0]!.peers.source!;
+    expect(curl).toMatchObject({ name: 'curl', goneSinceMs: undefined });
+    metrics.consume(batchOf(source, 2, [[pair, { [ACTIVE]: -1 }]]));
+    expect(curl.goneSinceMs).toBe(clock.now());
+  });
+
   it('are counted once though several pipelines see the same batches, several to a sweep', () => {
     const rig = createRig({ sources: ['host'] });
     const other = new MetricsOutlet({ consume: () => {} }, rig.namer, 0);
