@@ -1,0 +1,114 @@
+/** A real OpenTelemetry Collector that writes all it receives to files, as OTLP/JSON. */
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { accessSync, constants, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { homedir, tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+const HERE = import.meta.dirname;
+
+/** The binary where `build` puts it. */
+function binaryPath(): string {
+  const manifest = readFileSync(join(HERE, 'collector/manifest.yaml'));
+  const id = createHash('sha256').update(manifest).digest('hex').slice(0, 12);
+  return join(process.env.PEERS ?? join(homedir(), '.cache/tcpledger-peers'), `otelcol-${id}`);
+}
+
+/** Why there is no Collector on this machine; undefined when there is one, or one can be built. */
+export function collectorMissing(): string | undefined {
+  if (existsSync(binaryPath())) return undefined;
+  try {
+    execFileSync('go', ['version'], { stdio: 'ignore' });
+    return undefined;
+  } catch {
+    return `no Collector at ${binaryPath()} and no Go to build it (test/peers/build needs Go 1.26)`;
+  }
+}
+
+/** Minutes long the first time on a machine. */
+function findOrBuild(): string {
+  const binary = binaryPath();
+  if (!existsSync(binary)) execFileSync(join(HERE, 'build'), { stdio: ['ignore', 'inherit', 'inherit'] });
+  accessSync(binary, constants.X_OK);
+  return binary;
+}
+
+export interface Collector {
+  readonly ports: { readonly http: number; readonly grpc: number };
+  readonly httpUrl: string;
+  /** `host:port`. */
+  readonly grpcAddress: string;
+  /** Requests received so far, as OTLP/JSON objects in the order of their arrival. */
+  // biome-ignore lint/suspicious/noExplicitAny: OTLP/JSON as the Collector writes it
+  readonly received: (signal: 'logs' | 'metrics') => any[];
+  readonly stop: () => Promise<void>;
+}
+
+/** `like`: on the ports of one that has stopped. */
+export async function startCollector(options: { readonly like?: Collector } = {}): Promise<Collector> {
+  const binary = findOrBuild();
+  const folder = mkdtempSync(join(tmpdir(), 'tcpledger-collector-'));
+  const { http, grpc } = options.like?.ports ?? { http: await freePort(), grpc: await freePort() };
+  const file = (signal: string) => join(folder, `${signal}.json`);
+  const pipeline = (signal: string) => ({ receivers: ['otlp'], exporters: [`file/${signal}`] });
+  const config = {
+    receivers: {
+      otlp: { protocols: { http: { endpoint: `127.0.0.1:${http}` }, grpc: { endpoint: `127.0.0.1:${grpc}` } } },
+    },
+    exporters: { 'file/logs': { path: file('logs') }, 'file/metrics': { path: file('metrics') } },
+    service: {
+      telemetry: { metrics: { level: 'none' } },
+      pipelines: { logs: pipeline('logs'), metrics: pipeline('metrics') },
+    },
+  };
+  writeFileSync(join(folder, 'config.yaml'), JSON.stringify(config));
+  const child = spawn(binary, ['--config', join(folder, 'config.yaml')], { stdio: ['ignore', 'ignore', 'pipe'] });
+  await ready(child);
+  return {
+    ports: { http, grpc },
+    httpUrl: `http://127.0.0.1:${http}`,
+    grpcAddress: `127.0.0.1:${grpc}`,
+    received: (signal) => jsonLines(file(signal)),
+    async stop() {
+      const exited = new Promise((resolve) => child.once('exit', resolve));
+      if (child.exitCode === null) {
+        child.kill('SIGTERM');
+        await exited;
+      }
+      rmSync(folder, { recursive: true });
+    },
+  };
+}
+
+/** Whole lines only: the last one may be half written. */
+function jsonLines(path: string) {
+  if (!existsSync(path)) return [];
+  const text = readFileSync(path, 'utf8');
+  return text
+    .slice(0, text.lastIndexOf('\n') + 1)
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line));
+}
+
+/** Resolves when the Collector says that it runs; rejects with what it said if it ends instead. */
+function ready(child: ChildProcess): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let said = '';
+    child.stderr!.setEncoding('utf8').on('data', (text: string) => {
+      said += text;
+      if (said.includes('Everything is ready')) resolve();
+    });
+    child.once('exit', (code) => reject(new Error(`the Collector ended with ${code}:\n${said}`)));
+    child.once('error', reject);
+  });
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as { port: number };
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
