@@ -17,7 +17,7 @@ import type { Peers, Service, Workload } from './types.ts';
  * `unsure`: cannot be told at the moment (a source has no state yet, a cgroup is being looked up, the other view of the
  * connection has not come).
  */
-export type Certainty = 'known' | 'never' | 'absent' | 'unsure';
+type Certainty = 'known' | 'never' | 'absent' | 'unsure';
 
 interface End {
   readonly certainty: Certainty;

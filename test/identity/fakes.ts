@@ -11,7 +11,7 @@ import type { ConnectionRecord, Pair, PairBatch, PairSource } from '../../src/re
 import { counterColumn, PAIR_STRIDE } from '../../src/semconv/pair-fields.ts';
 
 /** Wall-clock ms at kernel time 0 of the fakes. */
-export const BOOT_MS = 1_700_000_000_000;
+const BOOT_MS = 1_700_000_000_000;
 
 export class FakeClock implements Clock {
   #now = BOOT_MS + 1_000_000;

@@ -23,12 +23,12 @@ export interface Section {
   readonly value?: Node | undefined;
 }
 
-export interface ComposedItem {
+interface ComposedItem {
   readonly node: Node | undefined;
   readonly mistakes: readonly SyntaxMistake[];
 }
 
-export interface SyntaxMistake {
+interface SyntaxMistake {
   readonly offset: number;
   readonly message: string;
 }
