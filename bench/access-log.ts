@@ -112,7 +112,7 @@ async function exporterRun(format: 'text' | 'json', output: string): Promise<voi
       collect: () => [],
     },
   };
-  const exporter = accessLogExporter.create(settings, { format, output, level: 'info' });
+  const exporter = accessLogExporter.create(settings, { format, output });
   await exporter.start(host);
   const consumer = exporter.logs!({ id: 'logs', signal: 'logs', shared: (_key, create) => create() });
   for (let i = 0; i < BATCHES; i++) {

@@ -3,8 +3,9 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { bpfObjectPath } from '../../src/build-info.ts';
-import { type Kernel, type KernelOptions, openKernel } from '../../src/receiver/kernel.ts';
+import type { Kernel, KernelOptions } from '../../src/receiver/kernel.ts';
 import { openLibbpf, type ProgramStatistics } from '../../src/receiver/libbpf.ts';
+import { openKernel } from '../../src/receiver/open-kernel.ts';
 import { PROJECT } from './project.ts';
 
 const STATISTICS = '/proc/sys/kernel/bpf_stats_enabled';
