@@ -33,7 +33,6 @@ export interface Mapping {
 }
 
 export interface Libbpf {
-  readonly version: string;
   /** Opens an object file; `readLog` gives what the verifier said of a later load that failed. */
   open(path: string): { object: Pointer; readLog(): string };
   load(object: Pointer): Promise<number>;
@@ -48,13 +47,11 @@ export interface Libbpf {
   /** The initial contents of a global-data map, writable until the object is loaded. */
   initialValue(map: Pointer): Uint8Array;
   programFd(program: Pointer): number;
-  setAutoload(program: Pointer, autoload: boolean): number;
   attach(program: Pointer): Promise<Pointer>;
   attachIterator(program: Pointer): Promise<Pointer>;
-  linkFd(link: Pointer): number;
   pinLink(link: Pointer, path: string): number;
-  openLink(path: string): Pointer;
-  updateLink(link: Pointer, program: Pointer): number;
+  /** `link` is NULL when it could not be opened, for the reason `errno`. */
+  openLink(path: string): { link: Pointer; errno: number };
   destroyLink(link: Pointer): Promise<number>;
   /** Reads an iterator to its end: runs its program over everything. */
   runIterator(link: Pointer): Promise<number>;
@@ -64,6 +61,8 @@ export interface Libbpf {
   update(mapFd: number, key: Buffer | null, value: Buffer, flags: number): number;
   remove(mapFd: number, key: Buffer): number;
   nextKey(mapFd: number, key: Buffer | null, next: Buffer): number;
+  /** The kernel's number of a map: given once a boot. */
+  mapId(mapFd: number): number;
   /** Run statistics of a program; both 0 while kernel.bpf_stats_enabled is off. */
   statistics(programFd: number): ProgramStatistics;
   /**
@@ -107,7 +106,6 @@ export function openLibbpf(): Libbpf {
   const Timespec = koffi.struct({ seconds: 'int64_t', nanos: 'int64_t' });
 
   const bpf = {
-    version: declare<[], string>(library, 'const char *libbpf_version_string(void)'),
     setPrint: declare<[null], unknown>(library, 'void *libbpf_set_print(void *print)'),
     open: library.func('bpf_object__open_file', 'void *', ['const char *', koffi.pointer(OpenOptions)]),
     load: declare<[Pointer], number>(library, 'int bpf_object__load(void *object)'),
@@ -130,10 +128,6 @@ export function openLibbpf(): Libbpf {
       'void *bpf_map__initial_value(void *map, _Out_ size_t *size)',
     ),
     programFd: declare<[Pointer], number>(library, 'int bpf_program__fd(void *program)'),
-    setAutoload: declare<[Pointer, boolean], number>(
-      library,
-      'int bpf_program__set_autoload(void *program, bool autoload)',
-    ),
     attach: declare<[Pointer], Pointer>(library, 'void *bpf_program__attach(void *program)'),
     attachIterator: declare<[Pointer, null], Pointer>(
       library,
@@ -142,7 +136,6 @@ export function openLibbpf(): Libbpf {
     linkFd: declare<[Pointer], number>(library, 'int bpf_link__fd(void *link)'),
     pinLink: declare<[Pointer, string], number>(library, 'int bpf_link__pin(void *link, const char *path)'),
     openLink: declare<[string], Pointer>(library, 'void *bpf_link__open(const char *path)'),
-    updateLink: declare<[Pointer, Pointer], number>(library, 'int bpf_link__update_program(void *link, void *program)'),
     destroyLink: declare<[Pointer], number>(library, 'int bpf_link__destroy(void *link)'),
     createIterator: declare<[number], number>(library, 'int bpf_iter_create(int link_fd)'),
     testRun: declare<[number, Buffer], number>(library, 'int bpf_prog_test_run_opts(int fd, void *options)'),
@@ -185,7 +178,6 @@ export function openLibbpf(): Libbpf {
   bpf.setPrint(null);
 
   return {
-    version: bpf.version(),
     open(path) {
       const log: Pointer = koffi.alloc('char', LOG_BYTES);
       const text = new Uint8Array(koffi.view(log, LOG_BYTES));
@@ -226,13 +218,13 @@ export function openLibbpf(): Libbpf {
       return new Uint8Array(koffi.view(data, Number(size[0])));
     },
     programFd: (program) => bpf.programFd(program),
-    setAutoload: (program, autoload) => bpf.setAutoload(program, autoload),
     attach: (program) => later(bpf.attach, program),
     attachIterator: (program) => later(bpf.attachIterator, program, null),
-    linkFd: (link) => bpf.linkFd(link),
     pinLink: (link, path) => bpf.pinLink(link, path),
-    openLink: (path) => bpf.openLink(path),
-    updateLink: (link, program) => bpf.updateLink(link, program),
+    openLink(path) {
+      const link = bpf.openLink(path);
+      return { link, errno: link ? 0 : koffi.errno() };
+    },
     destroyLink: (link) => later(bpf.destroyLink, link),
     async runIterator(link) {
       const fd = bpf.createIterator(bpf.linkFd(link));
@@ -249,6 +241,13 @@ export function openLibbpf(): Libbpf {
     update: (fd, key, value, flags) => bpf.update(fd, key, value, flags),
     remove: (fd, key) => bpf.remove(fd, key),
     nextKey: (fd, key, next) => bpf.nextKey(fd, key, next),
+    mapId(mapFd) {
+      /* struct bpf_map_info: type at 0, id at 4 */
+      const info = Buffer.alloc(8);
+      const code = bpf.objectInfo(mapFd, info, [info.length]);
+      if (code < 0) throw systemError('bpf_obj_get_info_by_fd', 'a BPF map', -code);
+      return info.readUInt32LE(4);
+    },
     statistics(programFd) {
       /* struct bpf_prog_info, a fixed ABI (include/uapi/linux/bpf.h): run_time_ns at 192, run_cnt at 200. Zeroed: it is read as well as written */
       const info = Buffer.alloc(224);

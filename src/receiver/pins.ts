@@ -2,18 +2,30 @@
  * Maps and programs that outlive the agent, in a directory of a BPF file system (`pin_path`). While the agent is away
  * they go on counting; the next agent takes them over, unless they were made with another layout or other sizes.
  *
- * The directory is owned by one agent at a time: `owner` beside it in /run names the process (a BPF file system holds no
- * ordinary files).
+ * The directory belongs to one agent at a time, which holds a lock on it. What others may have pinned there is left alone.
  */
 import { createHash } from 'node:crypto';
-import { mkdirSync, readdirSync, readFileSync, rmSync, statfsSync, unlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmdirSync, statfsSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { TcpledgerError } from '../collector/errors.ts';
-import type { KernelOptions } from './kernel.ts';
+import { CONNECT_ERRORS, PAIR_COUNTERS, PAIR_HISTOGRAMS } from '../semconv/pair-fields.ts';
+import { lockDirectory } from './directory-lock.ts';
 import { errnoName } from './libbpf.ts';
 
 const BPF_FS_MAGIC = 0xcafe4a11;
-const RUN_DIRECTORY = '/run/tcpledger';
+const MAP = 'map_';
+const LINK = 'link_';
+/** A BPF file system takes directories, but no ordinary files: the name of this one says it all. */
+const MARKER = 'layout_';
+
+/** What decides whether the maps and the attached program of an earlier agent fit this one. */
+export interface PinLayout {
+  readonly objectPath: string;
+  readonly maxPairs: number;
+  readonly maxConnections: number;
+  readonly ringBytes: number;
+  readonly loopback: boolean;
+}
 
 export interface Pins {
   /** True when there is a complete set of an earlier agent with the same layout and sizes. */
@@ -21,34 +33,42 @@ export interface Pins {
   mapPath(name: string): string;
   linkPath(program: string): string;
   failure(path: string, errno: number): TcpledgerError;
+  /** Everything is pinned, attached and adopted: from now on a later agent may take it over. */
+  complete(): void;
   /** Gives the directory up; what is pinned stays. */
   release(): void;
 }
 
-export function openPins(options: KernelOptions): Pins {
-  const path = options.pinPath;
+/**
+ * Takes the directory `path`, and clears it of pins that do not fit. `maps` and `programs` are what a complete set has.
+ * Throws TCPL_E_PIN.
+ */
+export function openPins(path: string, layout: PinLayout, maps: readonly string[], programs: readonly string[]): Pins {
   prepareDirectory(path);
-  const lock = takeOwnership(path);
+  const release = takeOwnership(path);
   try {
-    const fingerprint = fingerprintOf(options);
-    const marker = join(path, `layout_${fingerprint}`);
+    const marker = `${MARKER}${fingerprintOf(layout)}`;
+    const pins = [...maps.map((name) => MAP + name), ...programs.map((name) => LINK + name)];
     const present = readdirSync(path);
-    const resumed = present.includes(`layout_${fingerprint}`) && present.includes('link_tcpledger_state');
-    if (!resumed) for (const name of present) rmSync(join(path, name), { recursive: true, force: true });
-    /* a BPF file system takes directories, not files: the name says it all */
-    if (!resumed) mkdirSync(marker, { mode: 0o700 });
+    const resumed = [marker, ...pins].every((name) => present.includes(name));
+    if (!resumed) {
+      /* the marker goes first and comes last: an agent that is killed in between leaves nothing to take over by half */
+      for (const name of present) if (name.startsWith(MARKER)) rmdirSync(join(path, name));
+      for (const name of present) if (pins.includes(name)) unlinkSync(join(path, name));
+    }
     return {
       resumed,
-      mapPath: (name) => join(path, `map_${name}`),
-      linkPath: (program) => join(path, `link_${program}`),
+      mapPath: (name) => join(path, MAP + name),
+      linkPath: (program) => join(path, LINK + program),
       failure: (at, errno) => pinFailure(at, errnoName(errno)),
-      release: () => unlinkSync(lock),
+      complete() {
+        if (!resumed) mkdirSync(join(path, marker), { mode: 0o700 });
+      },
+      release,
     };
   } catch (error) {
-    unlinkSync(lock);
-    throw error instanceof TcpledgerError
-      ? error
-      : pinFailure(path, (error as NodeJS.ErrnoException).code ?? String(error));
+    release();
+    throw pinFailure(path, (error as NodeJS.ErrnoException).code ?? String(error));
   }
 }
 
@@ -66,57 +86,33 @@ function prepareDirectory(path: string): void {
   }
 }
 
-/** Takes the lock file, or says which process has it. A lock whose process has ended is taken over. */
-function takeOwnership(path: string): string {
-  const lock = join(RUN_DIRECTORY, `${createHash('sha256').update(path).digest('hex').slice(0, 16)}.pid`);
+/** Returns what gives it up again. */
+function takeOwnership(path: string): () => void {
+  let lock: ReturnType<typeof lockDirectory>;
   try {
-    mkdirSync(RUN_DIRECTORY, { recursive: true, mode: 0o755 });
-    for (;;) {
-      try {
-        writeFileSync(lock, `${process.pid} ${startTime(process.pid)}\n`, { flag: 'wx', mode: 0o644 });
-        return lock;
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-      }
-      const [pid, started] = readFileSync(lock, 'latin1').trim().split(' ');
-      if (pid && started && startTime(Number(pid)) === started) {
-        throw new TcpledgerError(
-          'TCPL_E_PIN',
-          `cannot use receivers.ebpf_tcp.pin_path ${path}: process ${pid} holds it. Stop that agent, or give this one a pin_path of its own.`,
-        );
-      }
-      unlinkSync(lock);
-    }
+    lock = lockDirectory(path);
   } catch (error) {
-    if (error instanceof TcpledgerError) throw error;
-    throw new TcpledgerError(
-      'TCPL_E_PIN',
-      `cannot take ${lock} for receivers.ebpf_tcp.pin_path: ${(error as Error).message}`,
-      {
-        cause: error,
-      },
-    );
+    throw pinFailure(path, (error as NodeJS.ErrnoException).code ?? String(error));
   }
-}
-
-/** Field 22 of /proc/<pid>/stat: tells a process from a later one with its number. undefined when there is none. */
-function startTime(pid: number): string | undefined {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
-  } catch {
-    return undefined;
-  }
+  if (lock.held) return lock.release;
+  throw new TcpledgerError(
+    'TCPL_E_PIN',
+    `cannot use receivers.ebpf_tcp.pin_path ${path}: ${
+      lock.pid === undefined ? 'a process of another container' : `process ${lock.pid}`
+    } holds it. Stop that agent, or give this one a pin_path of its own.`,
+  );
 }
 
 /**
- * Whatever makes the maps or the attached program of an earlier agent unfit for this one: other code, other sizes. A
- * tracing link cannot be given another program, so other code means a fresh start, with adoption.
+ * Whatever makes the maps or the attached program of an earlier agent unfit for this one: other code, other sizes, other
+ * columns. A tracing link cannot be given another program, so other code means a fresh start, with adoption.
  */
-function fingerprintOf({ objectPath, maxPairs, maxConnections, ringBytes, loopback }: KernelOptions): string {
+function fingerprintOf({ objectPath, maxPairs, maxConnections, ringBytes, loopback }: PinLayout): string {
   return createHash('sha256')
     .update(readFileSync(objectPath))
-    .update(JSON.stringify([maxPairs, maxConnections, ringBytes, loopback]))
+    .update(
+      JSON.stringify([maxPairs, maxConnections, ringBytes, loopback, PAIR_COUNTERS, CONNECT_ERRORS, PAIR_HISTOGRAMS]),
+    )
     .digest('hex')
     .slice(0, 16);
 }

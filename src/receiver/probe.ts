@@ -1,7 +1,8 @@
 /** Loads, attaches and runs the kernel half for a moment, and takes it off again: what this kernel really allows. */
 import { bpfObjectPath } from '../build-info.ts';
-import { type Kernel, type KernelOptions, openKernel } from './kernel.ts';
+import type { Kernel, KernelOptions } from './kernel.ts';
 import { errnoName } from './libbpf.ts';
+import { openKernel } from './open-kernel.ts';
 
 export interface ProbeFinding {
   readonly feature: string;

@@ -1,0 +1,166 @@
+/** Loads and attaches the kernel half through libbpf, and maps what it shares. */
+import { accessSync, readFileSync } from 'node:fs';
+import { TcpledgerError } from '../collector/errors.ts';
+import { adoptOlder, attachState } from './attach.ts';
+import { type Layout, parseBtf } from './btf.ts';
+import { type Kernel, type KernelOptions, MAPS, type MapName, PROGRAMS, type ProgramName } from './kernel.ts';
+import { openKernelState } from './kernel-state.ts';
+import { type Libbpf, openLibbpf, type Pointer } from './libbpf.ts';
+import { loadFailure } from './load-failure.ts';
+import { setConstants, setSizes } from './object-settings.ts';
+import { openPins, type Pins } from './pins.ts';
+import type { RingMemory } from './ring.ts';
+import { createSlotMemory, SLOTS_PER_CHUNK, type SlotMemory } from './slot-memory.ts';
+
+export const KERNEL_BTF = '/sys/kernel/btf/vmlinux';
+const BOOT_ID = '/proc/sys/kernel/random/boot_id';
+const PAGE = 4096;
+/** 6,000 records: exchanging its pages costs a record some nanoseconds. */
+const RING_WINDOW = 1024 * 1024;
+
+/** Rejects with a TcpledgerError that says what this kernel or these privileges do not allow. */
+export async function openKernel(options: KernelOptions): Promise<Kernel> {
+  const libbpf = openLibbpf();
+  requireBtf();
+  const { object, readLog } = openObject(libbpf, options.objectPath);
+  let pins: Pins | undefined;
+  const links: Pointer[] = [];
+  const detach = async () => {
+    for (const link of links.splice(0)) await libbpf.destroyLink(link);
+  };
+  const close = async () => {
+    await detach();
+    libbpf.close(object);
+    pins?.release();
+  };
+  try {
+    const btf = parseBtf(libbpf.rawBtf(object));
+    const layouts = {
+      slot: btf.struct('slot'),
+      pair: btf.struct('pair'),
+      record: btf.struct('record'),
+      state: btf.struct('state'),
+      listener: btf.struct('listener'),
+    };
+    const map = (name: string) => libbpf.map(object, name);
+    const program = (name: ProgramName) => libbpf.program(object, name);
+    const slotCount = options.maxPairs;
+    const coarseBase = slotCount - (slotCount >>> 3);
+    setSizes(libbpf, object, options);
+    setConstants(libbpf, object, btf.section('.rodata'), { ...options, coarseBase });
+    if (options.pinPath !== '') {
+      pins = openPins(options.pinPath, options, MAPS, ['tcpledger_state']);
+      for (const name of MAPS) libbpf.setPinPath(map(name), pins.mapPath(name));
+    }
+    const code = await libbpf.load(object);
+    if (code < 0) throw loadFailure(-code, readLog());
+
+    const fd = Object.fromEntries(MAPS.map((name) => [name, libbpf.mapFd(map(name))])) as Record<MapName, number>;
+    const slots = mapSlots(libbpf, fd.slots, layouts.slot, slotCount);
+    const state = libbpf.mmap(fd.state, pages(layouts.state.size), 0, true).view;
+    const resumed = pins?.resumed ?? false;
+    if (!resumed) startHighWaterMarks(new DataView(state), layouts.state, coarseBase);
+    options.onAttaching(openKernelState(state, layouts.state));
+    links.push(await attachState(libbpf, program('tcpledger_state'), pins, readLog));
+    if (options.adopt && !resumed) await adoptOlder(libbpf, program);
+    pins?.complete();
+
+    const settleFd = libbpf.programFd(program('tcpledger_settle'));
+    const programFds = Object.fromEntries(PROGRAMS.map((name) => [name, libbpf.programFd(program(name))]));
+    const word = Buffer.alloc(4);
+    const wordOf = (slot: number) => {
+      word.writeUInt32LE(slot);
+      return word;
+    };
+    return {
+      layouts,
+      slotCount,
+      coarseBase,
+      maxConnections: options.maxConnections,
+      slots,
+      state,
+      ring: mapRing(libbpf, fd.records, options.ringBytes),
+      resumed,
+      /* the kernel gives a map's number once a boot */
+      mapsId: `${readFileSync(BOOT_ID, 'latin1').trim()}/${libbpf.mapId(fd.slots)}`,
+      bootTimeNs: () => libbpf.bootTimeNs(),
+      settle: () => libbpf.testRun(settleFd),
+      indexLookup: (pair) => (libbpf.lookup(fd.index, pair, word) === 0 ? word.readUInt32LE() : undefined),
+      indexDelete: (pair) => void libbpf.remove(fd.index, pair),
+      writeSlot: (slot, value) => libbpf.update(fd.slots, wordOf(slot), value, 0),
+      pushSpare: (slot) => libbpf.update(slot >= coarseBase ? fd.spare_coarse : fd.spare, null, wordOf(slot), 0),
+      listeners: () => readAll(libbpf, fd.listeners, layouts.listener.size),
+      statistics: (name) => libbpf.statistics(programFds[name]!),
+      detach,
+      close,
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+function requireBtf(): void {
+  try {
+    accessSync(KERNEL_BTF);
+  } catch (cause) {
+    throw new TcpledgerError(
+      'TCPL_E_BTF',
+      `cannot load the BPF programs: this kernel gives no type information (${KERNEL_BTF} is missing or not readable). Use a kernel built with CONFIG_DEBUG_INFO_BTF=y, as those of Debian 11, Ubuntu 20.10, RHEL 8 and newer are.`,
+      { cause },
+    );
+  }
+}
+
+function openObject(libbpf: Libbpf, path: string): ReturnType<Libbpf['open']> {
+  try {
+    return libbpf.open(path);
+  } catch (cause) {
+    throw new TcpledgerError(
+      'TCPL_E_BPF_OBJECT',
+      `cannot open the BPF object ${path}: ${(cause as Error).message}. Build it (npm run build), or set TCPLEDGER_BPF_OBJECT to where it is.`,
+      { cause },
+    );
+  }
+}
+
+/** Slots 0 and 1 are the unattributed ones, of the two roles. */
+function startHighWaterMarks(state: DataView, layout: Layout, coarseBase: number): void {
+  state.setUint32(layout.offset('next_slot'), 2, true);
+  state.setUint32(layout.offset('next_coarse'), coarseBase, true);
+}
+
+function mapSlots(libbpf: Libbpf, fd: number, slot: Layout, slotCount: number): SlotMemory {
+  const chunkBytes = slot.size * SLOTS_PER_CHUNK;
+  return createSlotMemory(slot, (chunk) => {
+    const length = pages(Math.min(chunkBytes, slot.size * slotCount - chunk * chunkBytes));
+    return libbpf.mmap(fd, length, chunk * chunkBytes, false).view;
+  });
+}
+
+/** The positions' pages, and a window of the data behind them. */
+function mapRing(libbpf: Libbpf, fd: number, bytes: number): RingMemory {
+  const dataAt = 2 * PAGE;
+  const window = libbpf.mmap(fd, Math.min(RING_WINDOW, 2 * bytes), dataAt, false);
+  return {
+    consumer: libbpf.mmap(fd, PAGE, 0, true).view,
+    producer: libbpf.mmap(fd, PAGE, PAGE, false).view,
+    bytes,
+    window: window.view,
+    slide: (offset) => libbpf.remap(window, fd, dataAt + offset),
+  };
+}
+
+function readAll(libbpf: Libbpf, fd: number, valueBytes: number): Buffer[] {
+  const values: Buffer[] = [];
+  let key: Buffer | null = null;
+  for (;;) {
+    const next = Buffer.alloc(8);
+    if (libbpf.nextKey(fd, key, next) < 0) return values;
+    const value = Buffer.alloc(valueBytes);
+    if (libbpf.lookup(fd, next, value) === 0) values.push(value);
+    key = next;
+  }
+}
+
+const pages = (bytes: number): number => Math.ceil(bytes / PAGE) * PAGE;
