@@ -6,8 +6,11 @@
  * When more than three quarters of the slots are in use both waits are short.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { TcpledgerError } from '../collector/errors.ts';
 import type { Kernel } from './kernel.ts';
+import { errnoName } from './libbpf.ts';
 import { FIRST_PAIR_SLOT } from './pairs.ts';
+import { SLOTS_PER_CHUNK } from './slot-memory.ts';
 import type { Sweep, SweptRows } from './sweep.ts';
 
 const IDLE_NS = 120e9;
@@ -35,8 +38,11 @@ export interface Recycler {
   touched(slot: number, nowNs: number): void;
   /** Deletes the pair's key: connections that are open keep the slot, new ones get a fresh one. */
   retire(slot: number, nowNs: number): void;
-  /** One pass over all slots in use. `take` gets what a last look still finds. */
-  run(nowNs: number, take: (rows: SweptRows) => void): Promise<void>;
+  /**
+   * One pass over all slots in use. `take` gets what a last look still finds. Rejects with what `beforeRecycle` rejects
+   * with, or when the kernel refuses to give a slot back: the next pass tries again.
+   */
+  run(take: (rows: SweptRows) => void): Promise<void>;
   readonly recycled: number;
   /** Slots in use or in quarantine. */
   readonly inUse: number;
@@ -57,6 +63,7 @@ export function createRecycler(
   const { slots } = kernel;
   const pairAt = layout.offset('pair');
   const generationAt = layout.offset('generation');
+  const createdAt = layout.offset('created_ns');
   const touchedNs = new Float64Array(kernel.slotCount);
   /** When the slot left the index; 0: it is in it, or free. */
   const retiredNs = new Float64Array(kernel.slotCount);
@@ -74,14 +81,31 @@ export function createRecycler(
     if (kernel.indexLookup(keyOf(slot)) === slot) kernel.indexDelete(keyOf(slot));
     retiredNs[slot] = nowNs;
   };
+  /**
+   * Takes charge of a slot that a pair was given and that nothing was ever counted in, since conns had no room for the connection. Slots
+   * that wait in `spare` hold a former pair too, but the index has another slot for it, or none.
+   */
+  const claimOrphan = (slot: number, beforeNs: number): boolean => {
+    const createdNs = Number(slots.bytes(slot).readBigUInt64LE(slots.base(slot) + createdAt));
+    if (createdNs === 0 || createdNs > beforeNs || kernel.indexLookup(keyOf(slot)) !== slot) return false;
+    touchedNs[slot] = createdNs;
+    return true;
+  };
+  const due = (slot: number, nowNs: number, idleNs: number, quarantineNs: number) => {
+    const retired = retiredNs[slot]!;
+    const quietNs = nowNs - Math.max(retired, touchedNs[slot]!);
+    if (quietNs < (retired === 0 ? idleNs : quarantineNs) || sweep.active(slot) !== 0) return 'nothing';
+    return retired === 0 ? 'retirement' : 'release';
+  };
   const release = (slot: number, generation: number) => {
     const zeroed = Buffer.alloc(layout.size);
     zeroed.writeUInt32LE((generation + 1) >>> 0, generationAt);
-    if (kernel.writeSlot(slot, zeroed) < 0) return;
+    accepted(kernel.writeSlot(slot, zeroed), `zero slot ${slot}`);
     sweep.forget(slot);
     touchedNs[slot] = 0;
     retiredNs[slot] = 0;
-    if (kernel.pushSpare(slot) === 0) recycled++;
+    accepted(kernel.pushSpare(slot), `make slot ${slot} available again`);
+    recycled++;
   };
 
   return {
@@ -95,7 +119,8 @@ export function createRecycler(
       touchedNs[slot] = nowNs;
     },
     retire,
-    async run(nowNs, take) {
+    async run(take) {
+      let nowNs = kernel.bootTimeNs();
       const pressed = inUse > capacity * PRESSURE;
       const idleNs = pressed ? Math.min(options.pressedNs, options.idleNs) : options.idleNs;
       const quarantineNs = pressed ? Math.min(options.pressedNs, options.quarantineNs) : options.quarantineNs;
@@ -112,22 +137,18 @@ export function createRecycler(
       };
       for (const [first, end] of sweep.ranges()) {
         for (let slot = Math.max(first, FIRST_PAIR_SLOT); slot < end; slot++) {
-          if (touchedNs[slot] === 0) continue;
+          if (slot % SLOTS_PER_CHUNK === 0) await nextTurn();
+          if (touchedNs[slot] === 0 && !claimOrphan(slot, nowNs - idleNs)) continue;
           used++;
-          if (sweep.active(slot) !== 0 || nowNs - touchedNs[slot]! < Math.min(idleNs, quarantineNs)) continue;
-          if (retiredNs[slot] === 0) {
-            if (nowNs - touchedNs[slot]! < idleNs) continue;
-            retire(slot, nowNs);
-          } else if (nowNs - Math.max(retiredNs[slot]!, touchedNs[slot]!) >= quarantineNs) {
-            if (sweep.one(slot, take)) {
-              touchedNs[slot] = nowNs;
-              continue;
-            }
-            ready.push({ slot, generation: slots.generation(slot), totals: sweep.totals(slot) });
-          } else continue;
+          const what = due(slot, nowNs, idleNs, quarantineNs);
+          if (what === 'nothing') continue;
+          if (what === 'retirement') retire(slot, nowNs);
+          else if (sweep.one(slot, take)) touchedNs[slot] = nowNs;
+          else ready.push({ slot, generation: slots.generation(slot), totals: sweep.totals(slot) });
           if (++worked % SLICE === 0) {
             await finish();
             await nextTurn();
+            nowNs = kernel.bootTimeNs();
           }
         }
       }
@@ -135,4 +156,9 @@ export function createRecycler(
       inUse = used;
     },
   };
+}
+
+function accepted(code: number, attempt: string): void {
+  if (code >= 0) return;
+  throw new TcpledgerError('TCPL_E_KERNEL_FEATURE', `cannot ${attempt}: the kernel answers ${errnoName(-code)}`);
 }
