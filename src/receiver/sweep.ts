@@ -4,18 +4,9 @@
  * by the next sweep, since `changes` is raised behind the counters.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import {
-  CONNECT_ERRORS,
-  counterColumn,
-  errorColumn,
-  HISTOGRAM_BUCKETS,
-  histogramColumn,
-  PAIR_COUNTERS,
-  PAIR_HISTOGRAMS,
-  PAIR_STRIDE,
-} from '../semconv/pair-fields.ts';
-import type { Layout } from './btf.ts';
+import { counterColumn, PAIR_STRIDE } from '../semconv/pair-fields.ts';
 import type { Kernel } from './kernel.ts';
+import { slotColumns } from './slot-columns.ts';
 import { SLOTS_PER_CHUNK } from './slot-memory.ts';
 
 /** Rows of a batch; the sweep hands it on when it is full. */
@@ -66,7 +57,7 @@ export function createSweep(kernel: Kernel): Sweep {
   const generationAt = layout.offset('generation') >>> 2;
   const nextSlotAt = state.offset('next_slot') >>> 2;
   const nextCoarseAt = state.offset('next_coarse') >>> 2;
-  const columns = columnsOf(layout);
+  const columns = slotColumns(layout);
 
   const changes = new Uint32Array(kernel.slotCount);
   /** Every slot as it was read last, word for word: most words of a slot that has changed have not. */
@@ -187,37 +178,5 @@ export function createSweep(kernel: Kernel): Sweep {
     active: (slot) =>
       lastCounter(slot, OPENED) + lastCounter(slot, ADOPTED) - lastCounter(slot, FAILED) - lastCounter(slot, CLOSED),
     ranges,
-  };
-}
-
-interface Columns {
-  /** u64 fields and u32 fields: first word in the slot and column in the batch, in turns. */
-  readonly wide: Uint32Array;
-  readonly narrow: Uint32Array;
-  /** First word of a counter. */
-  counterWord(column: number): number;
-}
-
-function columnsOf(slot: Layout): Columns {
-  const wide: number[] = [];
-  const narrow: number[] = [];
-  for (const name of PAIR_COUNTERS) {
-    if (name !== 'active') wide.push(slot.offset(name) >>> 2, counterColumn(name));
-  }
-  const errors = slot.offset('errors') >>> 2;
-  CONNECT_ERRORS.forEach((name, i) => {
-    narrow.push(errors + i, errorColumn(name));
-  });
-  const sums = slot.offset('sums') >>> 2;
-  const buckets = slot.offset('buckets') >>> 2;
-  PAIR_HISTOGRAMS.forEach(({ name }, h) => {
-    const column = histogramColumn(name);
-    for (let i = 0; i < HISTOGRAM_BUCKETS; i++) narrow.push(buckets + h * HISTOGRAM_BUCKETS + i, column + i);
-    wide.push(sums + 2 * h, column + HISTOGRAM_BUCKETS);
-  });
-  return {
-    wide: Uint32Array.from(wide),
-    narrow: Uint32Array.from(narrow),
-    counterWord: (column) => slot.offset(PAIR_COUNTERS[column]!) >>> 2,
   };
 }

@@ -3,8 +3,8 @@ import type { Telemetry } from '../collector/telemetry.ts';
 import { AGENT_METRICS } from '../semconv/registry.ts';
 import { type Kernel, PROGRAMS } from './kernel.ts';
 import { KERNEL_OPERATIONS, type KernelState } from './kernel-state.ts';
+import type { RecordFeed } from './record-feed.ts';
 import type { Recycler } from './recycler.ts';
-import type { Ring } from './ring.ts';
 
 /** Returns what takes it off again. */
 export function observeKernel(
@@ -12,7 +12,7 @@ export function observeKernel(
   kernel: Kernel,
   state: KernelState,
   recycler: Recycler,
-  ring: Ring,
+  records: RecordFeed,
 ): () => void {
   const observations = [
     telemetry.observe(AGENT_METRICS.accessLogDropped, (report) =>
@@ -32,7 +32,7 @@ export function observeKernel(
       report(kernel.slotCount, { map: 'slots' });
       report(kernel.maxConnections, { map: 'conns' });
     }),
-    telemetry.observe(AGENT_METRICS.ringFill, (report) => report(ring.fill())),
+    telemetry.observe(AGENT_METRICS.ringFill, (report) => report(records.fill())),
     telemetry.observe(AGENT_METRICS.slotsRecycled, (report) => report(recycler.recycled)),
     telemetry.observe(AGENT_METRICS.bpfRuns, (report) => {
       for (const program of PROGRAMS) report(kernel.statistics(program).runs, { program });
