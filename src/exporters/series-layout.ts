@@ -22,6 +22,8 @@ export interface SeriesColumn {
   readonly labels: Readonly<Record<string, string>>;
   /** Column of the value; of the first bucket in a histogram. */
   readonly column: number;
+  /** Columns that are its own. */
+  readonly width: number;
   readonly absentAtZero: boolean;
 }
 
@@ -55,9 +57,10 @@ function layout(name: 'istio' | 'tcp', labels: readonly string[], splitAt: strin
     metric,
     series: metric.series.map((series) => {
       const column = source.length;
-      source.push(...batchColumns(series.source));
+      const columns = batchColumns(series.source);
+      source.push(...columns);
       destination.push(...batchColumns(series.destination));
-      return { labels: series.labels, column, absentAtZero: series.absentAtZero ?? false };
+      return { labels: series.labels, column, width: columns.length, absentAtZero: series.absentAtZero ?? false };
     }),
   }));
   let active = source.indexOf(counterColumn('active'));

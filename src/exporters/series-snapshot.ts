@@ -34,9 +34,12 @@ function points(set: SetSnapshot, family: FamilyColumns): FamilyPoint[] {
   });
 }
 
-/** Whether a series has a place on the page: failures have none before the first. */
+/** Whether a series has a place on the page: failures have none before the first, nor has a histogram. */
 export function isShown(series: SeriesColumn, values: Float64Array, base: number): boolean {
-  return !series.absentAtZero || values[base + series.column] !== 0;
+  if (!series.absentAtZero) return true;
+  const first = base + series.column;
+  for (let column = first; column < first + series.width; column++) if (values[column] !== 0) return true;
+  return false;
 }
 
 function point(

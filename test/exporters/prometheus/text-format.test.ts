@@ -90,7 +90,16 @@ describe('the OpenMetrics page', () => {
       {
         slot: 1,
         peers: peers(),
-        counts: { opened: 2, failed: 1, aborted: 1, resets_sent: 1, sent: 11, duration: 1e6 },
+        counts: {
+          opened: 2,
+          failed: 1,
+          aborted: 1,
+          resets_sent: 1,
+          sent: 11,
+          duration: 1e6,
+          connect: 1e5,
+          min_rtt: 1e5,
+        },
       },
     ]),
   );

@@ -41,17 +41,9 @@ function createPaths() {
   };
 }
 
-/** What a stock provider can't have: histograms without a value; what only the table has: its number of rows. */
+/** All but what only the table has: its number of rows. */
 function comparable(page: string): { meta: string[]; samples: Map<string, number> } {
-  const all = samples(page);
-  const key = ({ name, labels: { le: _, ...labels } }: Sample, suffix: string) =>
-    `${name.slice(0, -suffix.length)}${JSON.stringify(labels)}`;
-  const empty = new Set(all.filter((s) => s.name.endsWith('_count') && s.value === 0).map((s) => key(s, '_count')));
-  const kept = all.filter((s) => {
-    if (s.name === 'tcpledger_series') return false;
-    const suffix = ['_count', '_sum', '_bucket'].find((end) => s.name.endsWith(end));
-    return suffix === undefined || !empty.has(key(s, suffix));
-  });
+  const kept = samples(page).filter((sample) => sample.name !== 'tcpledger_series');
   const families = new Set(kept.map((s) => s.name.replace(/_(count|sum|bucket)$/, '')));
   const meta = page.split('\n').filter((line) => line.startsWith('#') && families.has(line.split(' ')[2]!));
   return {
