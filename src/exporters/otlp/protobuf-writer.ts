@@ -17,8 +17,10 @@ export const tag = (field: number, wireType: number): number => (field << 3) | w
 
 /** Bytes of a varint; whole values from 0 to 2^53. */
 export function varintLength(value: number): number {
-  let length = 1;
-  for (let rest = value; rest >= 128; rest = Math.floor(rest / 128)) length++;
+  if (value < 0x80) return 1;
+  if (value < 0x4000) return 2;
+  let length = 3;
+  for (let rest = value / 0x20_0000; rest >= 1; rest /= 128) length++;
   return length;
 }
 
