@@ -44,7 +44,7 @@ export function telemetryProducer(telemetry: Telemetry, startMs: number = Date.n
 }
 
 /** `startMs` (wall-clock milliseconds) is the start of points without one of their own. `families` runs within `collect`. */
-function familiesProducer(families: () => readonly Family[], startMs: number): MetricProducer {
+export function familiesProducer(families: () => readonly Family[], startMs: number): MetricProducer {
   return {
     async collect(): Promise<CollectionResult> {
       const endTime = hrTime(Date.now());

@@ -13,7 +13,7 @@ export interface MetricsPusherOptions {
   readonly version: string;
   readonly logger: Logger;
   /** What there is to collect, asked each time. Nothing: nothing is sent. */
-  readonly producers: () => readonly MetricProducer[];
+  readonly producers: () => Iterable<MetricProducer>;
   readonly send: (batch: Batch) => void;
 }
 

@@ -18,13 +18,14 @@ interface Scope {
   readonly version: string;
 }
 
-/** Collects from each producer in turn and yields its points as requests, in the producers' order. */
+/** Collects from each producer in a turn of its own and yields its points as requests, in the producers' order. */
 export async function* metricsRequests(
-  producers: readonly MetricProducer[],
+  producers: Iterable<MetricProducer>,
   resource: Resource,
   scope: Scope,
 ): AsyncGenerator<Batch> {
   for (const producer of producers) {
+    await nextTurn();
     const { resourceMetrics, errors } = await producer.collect();
     if (errors.length > 0) throw new AggregateError(errors, 'Collecting metrics for OTLP failed');
     const metrics = resourceMetrics.scopeMetrics.flatMap((scopeMetrics) => scopeMetrics.metrics);

@@ -2,13 +2,12 @@
  * The exporter behind `otlp_http` and `otlp_grpc`: encoders on one side, a transport on the other, a lane for each
  * signal between them. The SDK's batch processor is not in the way: beyond its own queue it drops without a word.
  */
-import type { MetricProducer } from '@opentelemetry/sdk-metrics';
 import type { AnyConsumer, Exporter, Host, Pipeline, Settings, Signal } from '../../collector/component.ts';
 import { TcpledgerError } from '../../collector/errors.ts';
 import { isStorageExtension, type StorageExtension } from '../../collector/storage.ts';
 import { AGENT_METRICS } from '../../semconv/registry.ts';
-import { seriesTableProducer, telemetryProducer } from '../otel-metrics-adapter.ts';
-import { sharedSeriesTable } from '../series-table.ts';
+import { telemetryProducer } from '../otel-metrics-adapter.ts';
+import { type SeriesTable, sharedSeriesTable } from '../series-table.ts';
 import type { OtlpConfig } from './config.ts';
 import { Lane } from './lane.ts';
 import { LogBatcher } from './log-batcher.ts';
@@ -16,6 +15,7 @@ import { LogEncoder } from './log-encoder.ts';
 import { MetricsPusher } from './metrics-pusher.ts';
 import { resourceAttributes } from './resource.ts';
 import type { Sender } from './sender.ts';
+import { tableProducers } from './table-producers.ts';
 
 export interface Transport {
   /** Reads the files the configuration names, so that a mistake shows at the start and not hours later. Throws TCPL_E_CONFIG. */
@@ -30,7 +30,7 @@ export class OtlpExporter implements Exporter {
   /** Made when a pipeline of that signal asks for it; a reload may ask after the start. */
   readonly #lanes = new Map<Signal, Lane>();
   /** By pipeline id. */
-  readonly #tables = new Map<string, MetricProducer>();
+  readonly #tables = new Map<string, SeriesTable>();
   readonly #unobserve: readonly (() => void)[];
   #logs: LogBatcher | undefined;
   #pusher: MetricsPusher | undefined;
@@ -67,7 +67,7 @@ export class OtlpExporter implements Exporter {
 
   metrics(pipeline: Pipeline): AnyConsumer {
     const table = sharedSeriesTable(pipeline, this.#settings.version);
-    this.#tables.set(pipeline.id, seriesTableProducer(table));
+    this.#tables.set(pipeline.id, table);
     if (this.#pusher === undefined) {
       this.#pusher = this.#createPusher(this.#lane('metrics'));
       if (this.#host !== undefined) this.#pusher.start();
@@ -102,6 +102,7 @@ export class OtlpExporter implements Exporter {
 
   #createPusher(lane: Lane): MetricsPusher {
     const { telemetry, version, logger } = this.#settings;
+    const tables = this.#tables;
     // Counters of the agent count from its start, whatever a reload has made of this exporter.
     const agent = telemetryProducer(telemetry, performance.timeOrigin);
     return new MetricsPusher({
@@ -109,7 +110,10 @@ export class OtlpExporter implements Exporter {
       resource: resourceAttributes(version),
       version,
       logger,
-      producers: () => [...this.#tables.values(), agent],
+      producers: function* () {
+        for (const table of tables.values()) yield* tableProducers(table);
+        yield agent;
+      },
       send: (batch) => lane.offer(batch),
     });
   }

@@ -1,8 +1,8 @@
 import { createServer } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { otlpHttpExporter } from '../../../src/exporters/otlp-http/index.ts';
-import { noDeadline, until } from '../otlp/support/agent.ts';
-import { FAST_RETRY, runExporter } from '../otlp/support/exporter.ts';
+import { fakePipeline, noDeadline, until } from '../otlp/support/agent.ts';
+import { createExporter, FAST_RETRY, runExporter } from '../otlp/support/exporter.ts';
 import { attributesOf, decode, encode, logsOf } from '../otlp/support/protobuf.ts';
 import { recordBatch } from '../otlp/support/records.ts';
 import { MemoryStorage } from '../otlp/support/storage.ts';
@@ -311,6 +311,25 @@ describe('otlp_http', () => {
       extensions: { health: other },
     });
     await expect(running).rejects.toThrow(/exporters\.otlp_http\.sending_queue\.storage: the extension health is not/);
+  });
+
+  it('serves pipelines that a reload adds after the start, storage included', async () => {
+    const storage = new MemoryStorage();
+    const collector = await listen();
+    const { exporter, host, counts } = createExporter(
+      otlpHttpExporter,
+      `{endpoint: "${collector.url}", metrics_interval: 100ms, sending_queue: {storage: file_storage}}`,
+      { file_storage: storage },
+    );
+    await exporter.start(host);
+    exporter.logs!(fakePipeline('logs')).consume(recordBatch(5));
+    exporter.metrics!(fakePipeline('metrics'));
+    await until(() => counts('logs').sent === 5 && counts('metrics').sent > 0);
+    expect([...storage.open].sort()).toEqual(['otlp_http/logs', 'otlp_http/metrics']);
+    await exporter.shutdown(noDeadline());
+    expect(received({ ...collector, requests: collector.requests.filter(({ path }) => path === '/v1/logs') })).toEqual(
+      numbers(5),
+    );
   });
 
   it('sends metrics at every interval and once more at the end', async () => {
