@@ -294,7 +294,7 @@ test('whatever is written between which sweeps, the rows add up to the slots', a
     counter: fc.constantFrom(...PAIR_COUNTERS.filter((name) => name !== 'active')),
     amount,
     error: fc.constantFrom(...CONNECT_ERRORS),
-    errors: fc.nat(2 ** 31),
+    errors: fc.nat(2 ** 24),
     bucket: fc.nat(15),
     histogram: fc.constantFrom(...PAIR_HISTOGRAMS.map(({ name }) => name)),
   });
@@ -307,6 +307,10 @@ test('whatever is written between which sweeps, the rows add up to the slots', a
       const kernel = new FakeKernel();
       const slots = Array.from({ length: 6 }, (_, i) => kernel.slotOf({ servicePort: i }));
       const sweep = createSweep(kernel);
+      /* the 32-bit fields begin just below their wrap */
+      const nearly = Object.fromEntries(CONNECT_ERRORS.map((name) => [name, 2 ** 32 - 2 ** 25]));
+      for (const slot of slots) kernel.count(slot, { errors: nearly });
+      await swept(sweep);
       const ledger = new Ledger();
       const expected = slots.map(() => new Float64Array(PAIR_STRIDE));
       for (const item of steps) {
@@ -327,8 +331,6 @@ test('whatever is written between which sweeps, the rows add up to the slots', a
         sum[errorColumn(item.error)]! += item.errors;
         sum[histogramColumn(item.histogram) + item.bucket]! += 1;
         sum[histogramColumn(item.histogram) + 16]! += Number(item.amount);
-        /* a 32-bit field must not go all the way round between two looks */
-        if (item.errors > 2 ** 30) await swept(sweep, ledger, true);
       }
       await swept(sweep, ledger, true);
       slots.forEach((slot, i) => {
