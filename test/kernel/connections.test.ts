@@ -46,7 +46,7 @@ describeOnKernel('connections of every kind', () => {
       page = await agent.scrape();
       for (const testCase of CASES) compareSeries(testCase);
       for (const testCase of CASES) compareRecords(testCase);
-    }, 100).catch(() => undefined);
+    }, 30).catch(() => undefined);
   }, 1_200_000);
 
   afterAll(async () => {

@@ -154,7 +154,7 @@ export const ENDINGS: readonly Scenario[] = [
     places: LINKS,
     repeat: 3,
     // the client's kernel resets, and says of its socket that it was reset
-    ends: { client: opener(undefined), server: acceptor('peer_reset') },
+    ends: { client: opener('either'), server: acceptor('peer_reset') },
     async play(stage) {
       const { client, server } = await stage.conversed();
       await client.option('linger2', 100);
@@ -169,7 +169,7 @@ export const ENDINGS: readonly Scenario[] = [
     name: 'closed without waiting for the peer (TCP_LINGER2 below 0)',
     places: LINKS,
     // the kernel may have heard of the FIN or not when it lets go
-    ends: { client: opener(undefined), server: acceptor(undefined) },
+    ends: { client: opener('either'), server: acceptor('either') },
     async play(stage) {
       const { client, server } = await stage.conversed();
       await client.option('linger2', -1);

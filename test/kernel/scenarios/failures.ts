@@ -79,23 +79,27 @@ export const FAILURES: readonly Scenario[] = [
       return { refused: [refused], client: [report], server: [await server.close()] };
     },
   }),
-  ...REJECTS.map(({ place, answer, errorType }) =>
-    scenario({
-      name: `rejected with ${answer}`,
-      places: [place],
-      repeat: 2,
-      ends: { client: failure(errorType, errorType === 'EACCES' ? '_OTHER' : errorType) },
-      async play(stage) {
-        const { port } = await stage.listener();
-        const lift = await stage.serverNamespace.filter('input', `${stage.towards('server')} reject with ${answer}`);
-        const client = await stage.dialler();
-        // an ICMP answer that finds the socket busy is a hint only: a second SYN may be needed, or the time-out
-        await client.option('syncnt', 2);
-        const report = await attempt(stage, client, port);
-        await lift();
-        return { client: [report] };
-      },
-    }),
+  ...REJECTS.flatMap(({ place, answer, errorType }) =>
+    (['blocking', 'waiting by poll'] as const).map((how) =>
+      scenario({
+        name: `rejected with ${answer}, ${how}`,
+        places: [place],
+        repeat: 2,
+        ends: { client: failure(errorType, errorType === 'EACCES' ? '_OTHER' : errorType) },
+        async play(stage) {
+          const { port } = await stage.listener();
+          const lift = await stage.serverNamespace.filter('input', `${stage.towards('server')} reject with ${answer}`);
+          const client = await stage.dialler();
+          // An ICMP answer that finds the socket busy is a hint only. Who blocks goes on until a second SYN is
+          // answered; who polls may be told at once, while the socket still connects, and closes it then.
+          await client.option('syncnt', 2);
+          if (how === 'blocking') await failed(client.connect(stage.dialHost, port));
+          const report = how === 'blocking' ? await client.close() : await attempt(stage, client, port);
+          await lift();
+          return { client: [report] };
+        },
+      }),
+    ),
   ),
   scenario({
     name: "rejected by the client's own packet filter",

@@ -133,7 +133,7 @@ export const REUSE: readonly Scenario[] = [
     name: 'closed silently by checkpoint (TCP_REPAIR)',
     places: LINKS,
     // no segment tells the peer, which learns of it when it speaks
-    ends: { client: opener(undefined), server: acceptor('peer_reset') },
+    ends: { client: opener('local_reset'), server: acceptor('peer_reset') },
     async play(stage) {
       const { client, server } = await stage.conversed();
       await client.option('repair', 1);
@@ -148,7 +148,7 @@ export const REUSE: readonly Scenario[] = [
     places: LINKS,
     repeat: 3,
     // the server's one connection is two at the client: each socket has what it moved itself
-    ends: { saved: opener(undefined), client: opener(), server: acceptor() },
+    ends: { saved: opener('local_reset'), client: opener(), server: acceptor() },
     async play(stage) {
       const { client, server } = await stage.conversed(await stage.diallerWithPort());
       const { local } = await client.info();

@@ -12,7 +12,7 @@ import type { Stage } from './stage.ts';
 export interface EndExpectation {
   readonly reporter: Role;
   readonly event: 'close' | 'fail';
-  /** undefined: more than one is true of it, or which one is up to the kernel. Only on close. */
+  /** undefined: not compared. Only on close. */
   readonly reason?: CloseReason | undefined;
   /** The log's error.type. Only on fail. */
   readonly errorType?: string;
@@ -20,18 +20,22 @@ export interface EndExpectation {
   readonly errorFamily?: string;
 }
 
+/** `either`: more than one reason is true of it, or which one is up to the kernel: it is not compared. */
+const reasonOf = (reason: CloseReason | 'either'): CloseReason | undefined =>
+  reason === 'either' ? undefined : reason;
+
 /** The end that opened the connection, after it was established. */
-export const opener = (reason: CloseReason | undefined = 'normal'): EndExpectation => ({
+export const opener = (reason: CloseReason | 'either' = 'normal'): EndExpectation => ({
   reporter: 'source',
   event: 'close',
-  reason,
+  reason: reasonOf(reason),
 });
 
 /** The end that was connected to. */
-export const acceptor = (reason: CloseReason | undefined = 'normal'): EndExpectation => ({
+export const acceptor = (reason: CloseReason | 'either' = 'normal'): EndExpectation => ({
   reporter: 'destination',
   event: 'close',
-  reason,
+  reason: reasonOf(reason),
 });
 
 /** A connection that never established. */

@@ -200,7 +200,7 @@ export const TRANSFERS: readonly Scenario[] = [
       name,
       places: LINKS,
       // the ledger shows the subflow, whose end is the MPTCP worker's business
-      ends: { client: opener(undefined), server: acceptor(undefined) },
+      ends: { client: opener('either'), server: acceptor('either') },
       missing: async (namespace) =>
         (await namespace.exec('sysctl', '-n', 'net.mptcp.enabled').catch(() => '0')).trim() === '1'
           ? undefined
