@@ -18,7 +18,7 @@ import {
   PAIR_HISTOGRAMS,
   PAIR_STRIDE,
 } from '../../../src/semconv/pair-fields.ts';
-import { pageBytes, type Sample, sample, samples } from '../support/page.ts';
+import { pageBytes, sample, samples } from '../support/page.ts';
 import { batch, NOBODY, peers, values, workload } from '../support/pairs.ts';
 
 const VERSION = '1.2.3';
