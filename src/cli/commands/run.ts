@@ -41,10 +41,15 @@ export async function run(options: OptionValues): Promise<number> {
   );
   const end = await Promise.race([ending, failedStart]);
   watch.close();
-  await stop(service, end, logger);
-  if ('request' in end) return 0;
-  logger.debug(end.error.stack ?? String(end.error));
-  throw end.error;
+  // An error is told at the very end, where it is looked for, and once.
+  if ('request' in end) logger.info(`Stopping: ${end.request}`);
+  await stop(service, logger);
+  if ('error' in end) {
+    logger.debug(end.error.stack ?? String(end.error));
+    throw end.error;
+  }
+  logger.info('Stopped');
+  return 0;
 }
 
 function firstReasonToEnd(service: Service, logger: Logger): Promise<Ending> {
@@ -71,15 +76,13 @@ async function reopenAndReload(service: Service): Promise<void> {
   await service.reload();
 }
 
-async function stop(service: Service, end: Ending, logger: Logger): Promise<void> {
-  logger.info(`Stopping: ${'request' in end ? end.request : end.error.message}`);
+async function stop(service: Service, logger: Logger): Promise<void> {
   const lastMoment = setTimeout(() => {
     logger.error(`Not stopped after ${LAST_MOMENT_MS} ms: ending at once`);
     process.exit(1);
   }, LAST_MOMENT_MS);
   await service.shutdown(SHUTDOWN_MS);
   clearTimeout(lastMoment);
-  logger.info('Stopped');
 }
 
 /** A page that is scraped every few seconds must not fill the log. */
