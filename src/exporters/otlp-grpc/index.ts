@@ -2,10 +2,10 @@
 import type { ExporterFactory, Signal } from '../../collector/component.ts';
 import { described, type Infer, object, refine, withDefault } from '../../collector/schema.ts';
 import { otlpKeys } from '../otlp/config.ts';
+import { lazySender } from '../otlp/lazy-sender.ts';
 import { OtlpExporter } from '../otlp/otlp-exporter.ts';
 import { readTlsFiles } from '../otlp/tls-files.ts';
 import { grpcEndpoint, grpcTarget } from './endpoint.ts';
-import { GrpcSender } from './grpc-sender.ts';
 
 const METHODS: Readonly<Record<Signal, string>> = {
   logs: '/opentelemetry.proto.collector.logs.v1.LogsService/Export',
@@ -47,7 +47,11 @@ export const otlpGrpcExporter: ExporterFactory<OtlpGrpcConfig> = {
         if (!target.plaintext) readTlsFiles(config.tls, owner);
       },
       sender: (signal) =>
-        new GrpcSender({ ...config, ...target, owner, method: METHODS[signal], userAgent: `tcpledger/${version}` }),
+        lazySender(target.address, async () => {
+          const { GrpcSender } = await import('./grpc-sender.ts');
+          const userAgent = `tcpledger/${version}`;
+          return new GrpcSender({ ...config, ...target, owner, method: METHODS[signal], userAgent });
+        }),
     });
   },
 };

@@ -2,9 +2,9 @@
 import type { ExporterFactory, Signal } from '../../collector/component.ts';
 import { described, type Infer, object, optional, refine, url, withDefault } from '../../collector/schema.ts';
 import { otlpKeys } from '../otlp/config.ts';
+import { lazySender } from '../otlp/lazy-sender.ts';
 import { OtlpExporter } from '../otlp/otlp-exporter.ts';
 import { readTlsFiles } from '../otlp/tls-files.ts';
-import { HttpSender } from './http-sender.ts';
 
 const schema = refine(
   object({
@@ -50,8 +50,13 @@ export const otlpHttpExporter: ExporterFactory<OtlpHttpConfig> = {
     const { id: owner, version } = settings;
     return new OtlpExporter(settings, config, {
       check: () => readTlsFiles(config.tls, owner),
-      sender: (signal) =>
-        new HttpSender({ ...config, owner, url: signalUrl(config, signal), userAgent: `tcpledger/${version}` }),
+      sender: (signal) => {
+        const url = signalUrl(config, signal);
+        return lazySender(url, async () => {
+          const { HttpSender } = await import('./http-sender.ts');
+          return new HttpSender({ ...config, owner, url, userAgent: `tcpledger/${version}` });
+        });
+      },
     });
   },
 };

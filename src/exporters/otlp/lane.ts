@@ -35,7 +35,7 @@ export class Lane {
       retry: config.retry_on_failure,
       capacity: waiting,
       concurrency: CONCURRENCY[signal],
-      partialSuccess: partialSuccessOf[signal],
+      partialSuccess: (response) => partialSuccessOf(signal, response),
     });
   }
 

@@ -3,7 +3,6 @@
  * a gRPC peer takes 4 MiB.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { ProtobufMetricsSerializer } from '@opentelemetry/otlp-transformer';
 import type { Resource } from '@opentelemetry/resources';
 import type { MetricData, MetricProducer } from '@opentelemetry/sdk-metrics';
 import type { Batch } from './batch.ts';
@@ -12,6 +11,8 @@ import type { Batch } from './batch.ts';
 const POINTS_PER_REQUEST = 1000;
 
 const MAX_BYTES = 3 * 1024 * 1024;
+
+type MetricsSerializer = typeof import('@opentelemetry/otlp-transformer')['ProtobufMetricsSerializer'];
 
 interface Scope {
   readonly name: string;
@@ -24,6 +25,8 @@ export async function* metricsRequests(
   resource: Resource,
   scope: Scope,
 ): AsyncGenerator<Batch> {
+  // Loaded when metrics are first sent: an agent that is only scraped never needs it.
+  const { ProtobufMetricsSerializer: serializer } = await import('@opentelemetry/otlp-transformer');
   for (const producer of producers) {
     await nextTurn();
     const { resourceMetrics, errors } = await producer.collect();
@@ -31,21 +34,26 @@ export async function* metricsRequests(
     const metrics = resourceMetrics.scopeMetrics.flatMap((scopeMetrics) => scopeMetrics.metrics);
     for (const slice of slices(metrics)) {
       await nextTurn();
-      yield* requests(slice, resource, scope);
+      yield* requests(serializer, slice, resource, scope);
     }
   }
 }
 
 /** One request, or several when its points turn out to be large. */
-function* requests(metrics: readonly MetricData[], resource: Resource, scope: Scope): Generator<Batch> {
+function* requests(
+  serializer: MetricsSerializer,
+  metrics: readonly MetricData[],
+  resource: Resource,
+  scope: Scope,
+): Generator<Batch> {
   const items = pointCount(metrics);
-  const bytes = ProtobufMetricsSerializer.serializeRequest({
+  const bytes = serializer.serializeRequest({
     resource,
     scopeMetrics: [{ scope, metrics: [...metrics] }],
   });
   if (bytes === undefined) throw new Error(`The SDK serialized ${items} metric points to nothing`);
   if (bytes.length > MAX_BYTES && items > 1) {
-    for (const half of slices(metrics, Math.ceil(items / 2))) yield* requests(half, resource, scope);
+    for (const half of slices(metrics, Math.ceil(items / 2))) yield* requests(serializer, half, resource, scope);
     return;
   }
   yield { body: Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length), items };

@@ -1,6 +1,5 @@
 /** What a peer that took a request says about it: how many items it refused after all, and why. */
 import type { ISerializer } from '@opentelemetry/otlp-transformer';
-import { ProtobufLogsSerializer, ProtobufMetricsSerializer } from '@opentelemetry/otlp-transformer';
 import type { Signal } from '../../collector/component.ts';
 
 export interface PartialSuccess {
@@ -12,18 +11,21 @@ export interface PartialSuccess {
 const WHOLE: PartialSuccess = { rejected: 0, reason: '' };
 
 /** Reads an ExportLogsServiceResponse or an ExportMetricsServiceResponse. */
-export const partialSuccessOf: Readonly<Record<Signal, (response: Uint8Array) => PartialSuccess>> = {
-  logs: (response) =>
-    read(ProtobufLogsSerializer, response, ({ partialSuccess }) => ({
+export async function partialSuccessOf(signal: Signal, response: Uint8Array): Promise<PartialSuccess> {
+  if (response.length === 0) return WHOLE;
+  // Loaded when a peer first has something to say: most never do, and the serializers take megabytes.
+  const { ProtobufLogsSerializer, ProtobufMetricsSerializer } = await import('@opentelemetry/otlp-transformer');
+  if (signal === 'logs') {
+    return read(ProtobufLogsSerializer, response, ({ partialSuccess }) => ({
       rejected: partialSuccess?.rejectedLogRecords ?? 0,
       reason: partialSuccess?.errorMessage ?? '',
-    })),
-  metrics: (response) =>
-    read(ProtobufMetricsSerializer, response, ({ partialSuccess }) => ({
-      rejected: partialSuccess?.rejectedDataPoints ?? 0,
-      reason: partialSuccess?.errorMessage ?? '',
-    })),
-};
+    }));
+  }
+  return read(ProtobufMetricsSerializer, response, ({ partialSuccess }) => ({
+    rejected: partialSuccess?.rejectedDataPoints ?? 0,
+    reason: partialSuccess?.errorMessage ?? '',
+  }));
+}
 
 /**
  * The status has said that the request was taken. A body that nobody can read does not take that back (OTLP: not to be
@@ -34,7 +36,6 @@ function read<Request, Response>(
   response: Uint8Array,
   partialSuccess: (response: Response) => PartialSuccess,
 ): PartialSuccess {
-  if (response.length === 0) return WHOLE;
   try {
     return partialSuccess(serializer.deserializeResponse(response));
   } catch (error) {

@@ -24,7 +24,7 @@ export interface SendingQueueOptions {
   /** Batches in flight or waiting for their next attempt at once. */
   readonly concurrency: number;
   /** Reads the peer's answer. */
-  readonly partialSuccess: (response: Uint8Array) => PartialSuccess;
+  readonly partialSuccess: (response: Uint8Array) => Promise<PartialSuccess>;
 }
 
 /** `ready` is the batch itself, or resolves to it when storage has it. */
@@ -151,7 +151,7 @@ export class SendingQueue {
       const lastAttempt = this.#stopping.signal.aborted;
       const result = await sender.send(batch.body, this.#stopped.signal);
       if (result.kind === 'delivered') {
-        const { rejected, reason } = this.#options.partialSuccess(result.response);
+        const { rejected, reason } = await this.#options.partialSuccess(result.response);
         report.delivered(batch.items, Math.min(rejected, batch.items), reason);
         return true;
       }

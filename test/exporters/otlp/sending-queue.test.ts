@@ -42,7 +42,7 @@ function setUp(options: Partial<SendingQueueOptions> = {}) {
     retry: RETRY,
     capacity: 3,
     concurrency: 1,
-    partialSuccess: () => ({ rejected: 0, reason: '' }),
+    partialSuccess: async () => ({ rejected: 0, reason: '' }),
     ...options,
   });
   const counts = () => ({
@@ -177,7 +177,7 @@ describe('SendingQueue', () => {
 
   it('counts what the peer refused of a batch it took', async () => {
     const { queue, sender, counts, offer, log } = setUp({
-      partialSuccess: () => ({ rejected: 4, reason: 'too old' }),
+      partialSuccess: async () => ({ rejected: 4, reason: 'too old' }),
     });
     sender.answer = () => OK;
     queue.start();
