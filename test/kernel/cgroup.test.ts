@@ -24,7 +24,7 @@ describeOnKernel('identity by cgroup', () => {
   });
 
   afterAll(async () => {
-    await pair?.client.joinCgroup(cgroupRoot());
+    pair?.client.joinCgroup(cgroupRoot());
     await pair?.remove();
     await agent?.kill();
     for (const cgroup of cgroups) cgroup.remove();
@@ -45,10 +45,10 @@ describeOnKernel('identity by cgroup', () => {
   }
 
   test('a socket belongs to the cgroup in which it was made', async () => {
-    await pair.client.joinCgroup(cgroups[0]!.directory);
+    pair.client.joinCgroup(cgroups[0]!.directory);
     await converse();
     await converse();
-    await pair.client.joinCgroup(cgroups[1]!.directory);
+    pair.client.joinCgroup(cgroups[1]!.directory);
     await converse();
     await eventually(async () => {
       expect(await opened('first')).toBe(2);
@@ -57,9 +57,9 @@ describeOnKernel('identity by cgroup', () => {
   });
 
   test('also when its process goes to another before it connects', async () => {
-    await pair.client.joinCgroup(cgroups[0]!.directory);
+    pair.client.joinCgroup(cgroups[0]!.directory);
     const socket = await pair.client.socket(4);
-    await pair.client.joinCgroup(cgroups[1]!.directory);
+    pair.client.joinCgroup(cgroups[1]!.directory);
     await socket.connect(SERVER.ips[0], pair.port);
     await socket.close();
     await eventually(async () => {

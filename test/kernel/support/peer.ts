@@ -1,5 +1,7 @@
 /** A process with one end of connections: test/kernel/tool, run inside a namespace. */
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
 import { undoLater } from './cleanup.ts';
@@ -13,6 +15,7 @@ export class Peer {
   readonly #waiting: ((line: string | undefined) => void)[] = [];
   readonly #dead: Promise<void>;
   readonly #undo: () => void;
+  #ended = false;
 
   private constructor(child: ChildProcessByStdio<Writable, Readable, null>) {
     this.#process = child;
@@ -23,6 +26,7 @@ export class Peer {
       child.once('exit', () => resolve());
     });
     lines.once('close', () => {
+      this.#ended = true;
       for (const answer of this.#waiting.splice(0)) answer(undefined);
     });
     child.stdin.on('error', () => {
@@ -43,6 +47,7 @@ export class Peer {
   /** One command, one reply. Commands queue; a reply with an errno rejects. */
   async ask(command: string, ...args: (string | number)[]): Promise<Reply> {
     const line = [command, ...args].join(' ');
+    if (this.#ended) throw new Error(`the peer had ended before: ${line}`);
     const answer = new Promise<string | undefined>((resolve) => {
       this.#waiting.push(resolve);
     });
@@ -59,8 +64,9 @@ export class Peer {
   }
 
   /** Moves the process; sockets made later belong to that cgroup. */
-  async joinCgroup(directory: string): Promise<void> {
-    await this.ask('cgroup', directory);
+  joinCgroup(directory: string): void {
+    // from outside: the mount namespace that `ip netns exec` makes has no cgroups
+    writeFileSync(join(directory, 'cgroup.procs'), String(this.pid));
   }
 
   /** Moves the process; sockets made later belong to that namespace. */

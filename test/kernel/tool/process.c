@@ -1,4 +1,4 @@
-/* What a socket may meet through the processes that hold it: namespaces, cgroups, fork, descriptors passed on. */
+/* What a socket may meet through the processes that hold it: namespaces, fork, descriptors passed on. */
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -22,20 +22,6 @@ static void run_setns(int argc, char **argv)
 	if (fd < 0 || setns(fd, CLONE_NEWNET))
 		die("namespace %s: %s", argv[1], strerror(errno));
 	close(fd);
-	reply_ok();
-}
-
-/* Moves this process; sockets keep the cgroup that they were made in. cgroup DIRECTORY */
-static void run_cgroup(int argc, char **argv)
-{
-	char path[512];
-	FILE *procs;
-
-	(void)argc;
-	snprintf(path, sizeof(path), "%s/cgroup.procs", argv[1]);
-	procs = fopen(path, "w");
-	if (!procs || fprintf(procs, "%d\n", getpid()) < 0 || fclose(procs))
-		die("%s: %s", path, strerror(errno));
 	reply_ok();
 }
 
@@ -166,7 +152,7 @@ static void run_take(int argc, char **argv)
 }
 
 const struct command process_commands[] = {
-	{ "setns", 1, run_setns }, { "cgroup", 1, run_cgroup }, { "fork", 1, run_fork },
+	{ "setns", 1, run_setns }, { "fork", 1, run_fork },
 	{ "reap", 1, run_reap },   { "mailbox", 1, run_mailbox }, { "pass", 2, run_pass },
 	{ "take", 1, run_take },   { NULL, 0, NULL },
 };
