@@ -6,7 +6,7 @@ export function report(error: unknown): void {
 }
 
 /** Lines to print. Several mistakes of a configuration are a line each; whatever is no TcpledgerError is a fault of ours. */
-export function describe(error: unknown): string[] {
+function describe(error: unknown): string[] {
   const code = error instanceof TcpledgerError ? error.code : 'TCPL_E_INTERNAL';
   const message = error instanceof Error ? error.message : String(error);
   const messages = code === 'TCPL_E_CONFIG' ? message.split('\n') : [message];

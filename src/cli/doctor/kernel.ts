@@ -66,7 +66,7 @@ export function bpfFileSystem(machine: Machine, needed: boolean): Finding {
 }
 
 /** Where file systems of this type are mounted in this mount namespace. */
-export function mountPoints(machine: Machine, type: string): string[] {
+function mountPoints(machine: Machine, type: string): string[] {
   const rows = (machine.read('/proc/self/mounts') ?? '').split('\n').map((line) => line.split(' '));
   return rows.flatMap(([, point, fsType]) => (fsType === type && point !== undefined ? [point] : []));
 }

@@ -5,7 +5,7 @@ import { resolve } from 'node:path';
 import { finished } from 'node:stream/promises';
 import { undoLater } from '../../kernel/support/cleanup.ts';
 
-export const PROGRAM = resolve('dist/tcpledger.cjs');
+const PROGRAM = resolve('dist/tcpledger.cjs');
 
 /** Nobody: a user without capabilities. Only root can become it. */
 export const AS_NOBODY = ['setpriv', '--reuid', '65534', '--regid', '65534', '--clear-groups'];
