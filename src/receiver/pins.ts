@@ -5,8 +5,8 @@
  * The directory belongs to one agent at a time, which holds a lock on it. What others may have pinned there is left alone.
  */
 import { createHash } from 'node:crypto';
-import { mkdirSync, readdirSync, readFileSync, rmdirSync, statfsSync, unlinkSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, statfsSync, unlinkSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { TcpledgerError } from '../collector/errors.ts';
 import { CONNECT_ERRORS, PAIR_COUNTERS, PAIR_HISTOGRAMS } from '../semconv/pair-fields.ts';
 import { lockDirectory } from './directory-lock.ts';
@@ -72,17 +72,20 @@ export function openPins(path: string, layout: PinLayout, maps: readonly string[
   }
 }
 
+/** Makes the directory, but only on a BPF file system: nothing is left behind where it cannot be used. */
 function prepareDirectory(path: string): void {
-  try {
-    mkdirSync(path, { recursive: true, mode: 0o700 });
-  } catch (error) {
-    throw pinFailure(path, (error as NodeJS.ErrnoException).code ?? String(error));
-  }
-  if (statfsSync(path).type !== BPF_FS_MAGIC) {
+  let present = path;
+  while (!existsSync(present)) present = dirname(present);
+  if (statfsSync(present).type !== BPF_FS_MAGIC) {
     throw new TcpledgerError(
       'TCPL_E_PIN',
       `cannot pin at receivers.ebpf_tcp.pin_path ${path}: it is not on a BPF file system. Choose a path below /sys/fs/bpf, and mount it if need be (mount -t bpf bpf /sys/fs/bpf).`,
     );
+  }
+  try {
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    throw pinFailure(path, (error as NodeJS.ErrnoException).code ?? String(error));
   }
 }
 
