@@ -1,7 +1,10 @@
-/** The number of CPUs that the kernel may ever have: /sys/devices/system/cpu/possible, as `0-3` or `0`. */
+/** The number of CPUs that the kernel may ever have. */
 import { readFileSync } from 'node:fs';
 
-export function possibleCpus(): number {
-  const last = /(\d+)\s*$/.exec(readFileSync('/sys/devices/system/cpu/possible', 'latin1'));
+const POSSIBLE = '/sys/devices/system/cpu/possible';
+
+/** `list` is a CPU list as the kernel prints it: `0-3`, `0,2-5` or `0`. */
+export function possibleCpus(list: string = readFileSync(POSSIBLE, 'latin1')): number {
+  const last = /(\d+)\s*$/.exec(list);
   return last ? Number(last[1]) + 1 : 1;
 }

@@ -11,7 +11,7 @@ const BATCH_RECORDS = 2048;
 export interface RecordFeed {
   /** Hands on what the ring holds, a batch at most. True when there may be more. */
   drain(): boolean;
-  /** Share of the ring that waits to be read. */
+  /** Share of the ring that waited to be read at the last drain. */
   fill(): number;
 }
 
@@ -20,14 +20,16 @@ export function createRecordFeed(kernel: Kernel, outputs: ReceiverOutputs, sourc
   const read = createRecordReader(ring.memory, kernel.layouts.record);
   const records: ConnectionRecord[] = [];
   const keep = (at: number) => void records.push(read(at));
+  let fill = 0;
   return {
     drain() {
+      fill = ring.fill();
       records.length = 0;
       const count = ring.drain(keep, BATCH_RECORDS);
       /* without a logs pipeline the kernel writes none: what is left of before is nobody's */
       if (count > 0) outputs.logs?.consume({ records, source });
       return count === BATCH_RECORDS;
     },
-    fill: ring.fill,
+    fill: () => fill,
   };
 }

@@ -5,19 +5,13 @@ export interface WallClock {
   at(bootNs: number): { seconds: number; nanos: number };
 }
 
-/** `bootTimeNs` reads CLOCK_BOOTTIME. */
-export function createWallClock(bootTimeNs: () => number): WallClock {
+/** `bootTimeNs` reads CLOCK_BOOTTIME, `wallUs` the time since the epoch in whole microseconds. */
+export function createWallClock(bootTimeNs: () => number, wallUs: () => number = wallMicroseconds): WallClock {
   let offsetSeconds = 0;
   let offsetNanos = 0;
   const synchronize = () => {
-    const boot = bootTimeNs();
-    /* performance.timeOrigin + now() has microseconds; Date.now() only milliseconds */
-    const wallUs = Math.round((performance.timeOrigin + performance.now()) * 1000);
-    const drift = wallUs - Date.now() * 1000;
-    /* performance's clock does not follow steps of the wall clock: beyond its own resolution Date is right */
-    const us = Math.abs(drift) > 2000 ? Date.now() * 1000 : wallUs;
-    const bootUs = Math.floor(boot / 1000);
-    const differenceUs = us - bootUs;
+    const bootUs = Math.floor(bootTimeNs() / 1000);
+    const differenceUs = wallUs() - bootUs;
     offsetSeconds = Math.floor(differenceUs / 1e6);
     offsetNanos = (differenceUs - offsetSeconds * 1e6) * 1000;
   };
@@ -35,4 +29,12 @@ export function createWallClock(bootTimeNs: () => number): WallClock {
       return { seconds, nanos };
     },
   };
+}
+
+/** Microseconds since the epoch: Date.now() has milliseconds only. */
+export function wallMicroseconds(): number {
+  const us = Math.round((performance.timeOrigin + performance.now()) * 1000);
+  const ms = Date.now();
+  /* performance's clock does not follow steps of the wall clock: beyond its own resolution Date is right */
+  return Math.abs(us - ms * 1000) > 2000 ? ms * 1000 : us;
 }

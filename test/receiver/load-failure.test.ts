@@ -1,0 +1,54 @@
+import { expect, test } from 'vitest';
+import { loadFailure, missingCapabilities } from '../../src/receiver/load-failure.ts';
+
+/** /proc/<pid>/status of a process with these effective capabilities. */
+function status(...capabilities: number[]): string {
+  const bits = capabilities.reduce((sum, capability) => sum | (1n << BigInt(capability)), 0n);
+  return `Name:\tnode\nCapPrm:\t000001ffffffffff\nCapEff:\t${bits.toString(16).padStart(16, '0')}\nSeccomp:\t0\n`;
+}
+
+const SYS_ADMIN = 21;
+const PERFMON = 38;
+const BPF = 39;
+
+test.for([
+  { has: [], missing: ['CAP_BPF', 'CAP_PERFMON'] },
+  { has: [BPF], missing: ['CAP_PERFMON'] },
+  { has: [PERFMON], missing: ['CAP_BPF'] },
+  { has: [BPF, PERFMON], missing: [] },
+  { has: [SYS_ADMIN], missing: [] },
+])('of a process with the capabilities $has, $missing are missing', ({ has, missing }) => {
+  expect(missingCapabilities(status(...has))).toEqual(missing);
+});
+
+test('a status without capabilities has none', () => {
+  expect(missingCapabilities('Name:\tnode\n')).toEqual(['CAP_BPF', 'CAP_PERFMON']);
+});
+
+test('this process is asked by default', () => {
+  expect(['CAP_BPF', 'CAP_PERFMON']).toEqual(expect.arrayContaining(missingCapabilities()));
+});
+
+test('what lacks is named first, whatever the kernel said', () => {
+  const error = loadFailure(1, 'verifier', ['CAP_BPF', 'CAP_PERFMON']);
+  expect(error).toMatchObject({ code: 'TCPL_E_PRIVILEGE', exitCode: 3 });
+  expect(error.message).toMatch(/lacks CAP_BPF, CAP_PERFMON\. .*AmbientCapabilities=CAP_BPF CAP_PERFMON/);
+});
+
+test.for([1, 13])('errno %i in spite of the capabilities points at lockdown', (errno) => {
+  const error = loadFailure(errno, '', []);
+  expect(error).toMatchObject({ code: 'TCPL_E_KERNEL_FEATURE', exitCode: 3 });
+  expect(error.message).toMatch(/(EPERM|EACCES)\. .*lockdown/);
+  expect(error.message).not.toContain('verifier');
+});
+
+test('another errno points at the kernel, with the end of what the verifier said', () => {
+  const log = Array.from({ length: 40 }, (_, i) => `line ${i}`).join('\n');
+  const { message } = loadFailure(22, `${log}\n`, []);
+  expect(message).toMatch(/EINVAL\. .*Linux 5\.15.*The verifier said:\nline 34\n.*line 39$/s);
+  expect(message).not.toContain('line 33');
+});
+
+test('an attach that libbpf gives no errno for', () => {
+  expect(loadFailure(0, '', []).message).toContain('the program could not be attached');
+});

@@ -1,0 +1,137 @@
+import { execFile } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, rmdirSync, rmSync, statfsSync, unlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { bpfObjectPath } from '../../src/build-info.ts';
+import { type Kernel, type KernelOptions, MAPS } from '../../src/receiver/kernel.ts';
+import { openKernel } from '../../src/receiver/open-kernel.ts';
+
+const BPF_FS = '/sys/fs/bpf';
+const BPF_FS_MAGIC = 0xcafe4a11;
+const reason =
+  process.getuid?.() !== 0
+    ? 'pinning needs root'
+    : !existsSync(BPF_FS) || statfsSync(BPF_FS).type !== BPF_FS_MAGIC
+      ? `no BPF file system at ${BPF_FS}`
+      : undefined;
+
+const pinPath = join(BPF_FS, `tcpledger-pins-test-${process.pid}`);
+const opened: Kernel[] = [];
+
+async function open(options: Partial<KernelOptions> = {}): Promise<Kernel> {
+  const kernel = await openKernel({
+    objectPath: bpfObjectPath(),
+    maxPairs: 64,
+    maxConnections: 256,
+    ringBytes: 4096,
+    loopback: true,
+    adopt: false,
+    pinPath,
+    onAttaching: () => {},
+    ...options,
+  });
+  opened.push(kernel);
+  return kernel;
+}
+
+const closeAll = async () => {
+  for (const kernel of opened.splice(0)) await kernel.close();
+};
+
+describe.skipIf(reason !== undefined)(`pins${reason ? ` (skipped: ${reason})` : ''}`, () => {
+  beforeEach(() => {
+    mkdirSync(pinPath);
+  });
+
+  afterEach(async () => {
+    await closeAll();
+    rmSync(pinPath, { recursive: true, force: true });
+  });
+
+  test('the next agent takes the maps over; its mark on a slot is still there', async () => {
+    const first = await open();
+    expect(first.resumed).toBe(false);
+    const slot = Buffer.alloc(first.layouts.slot.size);
+    slot.writeUInt32LE(7, first.layouts.slot.offset('generation'));
+    expect(first.writeSlot(5, slot)).toBe(0);
+    await closeAll();
+    const second = await open();
+    expect([second.resumed, second.mapsId]).toEqual([true, first.mapsId]);
+    expect(second.slots.generation(5)).toBe(7);
+  });
+
+  test('with other sizes everything is new', async () => {
+    const first = await open();
+    await closeAll();
+    const second = await open({ maxPairs: 128 });
+    expect(second.resumed).toBe(false);
+    expect(second.mapsId).not.toBe(first.mapsId);
+    expect(readdirSync(pinPath).filter((name) => name.startsWith('layout_'))).toHaveLength(1);
+  });
+
+  test.for(['map_slots', 'link_tcpledger_state'])('without %s nothing is taken over', async (name) => {
+    await open();
+    await closeAll();
+    unlinkSync(join(pinPath, name));
+    expect((await open()).resumed).toBe(false);
+    expect(readdirSync(pinPath)).toHaveLength(MAPS.length + 2);
+  });
+
+  test('a set that was never completed is not taken over', async () => {
+    await open();
+    await closeAll();
+    for (const name of readdirSync(pinPath)) if (name.startsWith('layout_')) rmdirSync(join(pinPath, name));
+    expect((await open()).resumed).toBe(false);
+  });
+
+  test('what others keep in the directory stays', async () => {
+    mkdirSync(join(pinPath, 'theirs', 'deep'), { recursive: true });
+    mkdirSync(join(pinPath, 'map_theirs'));
+    await open();
+    await closeAll();
+    await open({ maxPairs: 128 });
+    expect(readdirSync(pinPath)).toEqual(expect.arrayContaining(['theirs', 'map_theirs']));
+    expect(readdirSync(join(pinPath, 'theirs'))).toEqual(['deep']);
+  });
+
+  test('two agents on one path: the second says which process holds it', async () => {
+    await open();
+    await expect(open()).rejects.toThrow(
+      expect.objectContaining({
+        code: 'TCPL_E_PIN',
+        exitCode: 1,
+        message: expect.stringMatching(new RegExp(`${pinPath}: process ${process.pid} holds it`)),
+      }),
+    );
+    await closeAll();
+    expect((await open()).resumed).toBe(true);
+  });
+
+  test('a start that fails gives the directory up', async () => {
+    const broken = open({
+      onAttaching: () => {
+        throw new Error('not today');
+      },
+    });
+    await expect(broken).rejects.toThrow('not today');
+    expect((await open()).resumed).toBe(false);
+  });
+
+  test('the pinned program goes on counting while no agent is there', async () => {
+    const first = await open({ onAttaching: (state) => state.setRecords([]) });
+    const opens = (kernel: Kernel) => {
+      const { slot } = kernel.layouts;
+      const at = slot.offset('opened');
+      return Array.from({ length: 64 }, (_, i) => kernel.slots.bytes(i).readUInt32LE(kernel.slots.base(i) + at)).reduce(
+        (a, b) => a + b,
+      );
+    };
+    const before = opens(first);
+    await closeAll();
+    /* refused, by a port that nobody listens on: counted as opened and failed */
+    const connect = `require('net').connect(1, '127.0.0.1').on('error', () => {})`;
+    await promisify(execFile)(process.execPath, ['-e', connect]);
+    expect(opens(await open())).toBeGreaterThan(before);
+  });
+});
