@@ -42,11 +42,12 @@ async function bundle(entry, output, external, banner) {
     bundle: true,
     platform: 'node',
     target: 'node20',
+    // ECMAScript modules where a package has them: what is not used of them is left out.
+    mainFields: ['module', 'main'],
     format: 'cjs',
     // The source text stays in memory for life: without comments and blanks it is a megabyte less.
     minifyWhitespace: true,
     minifySyntax: true,
-    keepNames: true,
     charset: 'ascii',
     legalComments: 'linked',
     external,

@@ -5,7 +5,7 @@
 import type { Layout } from './btf.ts';
 
 /** A whole number of pages whatever the size of a slot. */
-export const SLOTS_PER_CHUNK = 4096;
+export const SLOTS_PER_CHUNK = 1024;
 
 export interface SlotMemory {
   /** Bytes of a slot, and 32-bit words. */
