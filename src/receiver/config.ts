@@ -30,6 +30,10 @@ const KEYS = object({
     'Kernel ring for access-log records, a power of two; records that find it full are dropped and counted',
     withDefault(size({ min: '4KiB', max: '1GiB' }), '16MiB'),
   ),
+  open_records: described(
+    'Also a record (DEBUG) when a connection is established, not only when it has ended or failed',
+    withDefault(boolean(), 'false'),
+  ),
   loopback: described('Count connections of 127.0.0.0/8 and ::1', withDefault(boolean(), 'true')),
   adopt: described('Take over connections that are older than the agent', withDefault(boolean(), 'true')),
   pin_path: described(

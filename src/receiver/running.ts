@@ -53,7 +53,7 @@ export async function startReceiver(
     loopback: config.loopback,
     adopt: config.adopt,
     pinPath: config.pin_path,
-    onAttaching: (state) => switchKernel(state, outputs),
+    onAttaching: (state) => switchKernel(state, outputs, config),
   });
   try {
     const opened = await openJournal(settings, config, host, kernel);
@@ -70,9 +70,10 @@ export async function startReceiver(
 }
 
 /** The switches that depend on who listens. */
-function switchKernel(state: KernelState, outputs: ReceiverOutputs): void {
+function switchKernel(state: KernelState, outputs: ReceiverOutputs, config: ReceiverConfig): void {
   state.setByExecutable(outputs.needsExecutable);
-  state.setRecords(outputs.logs ? ['close', 'fail'] : []);
+  if (!outputs.logs) state.setRecords([]);
+  else state.setRecords(config.open_records ? ['open', 'close', 'fail'] : ['close', 'fail']);
 }
 
 async function openJournal(
@@ -123,7 +124,7 @@ function run(
   const draining = repeat(() => (records.drain() ? 0 : DRAIN_MS), fail);
   const sweeping = repeat(sweepOnTime(kernel, clock, pairs, config.settle_interval), fail);
   return {
-    outputsChanged: () => switchKernel(state, outputs),
+    outputsChanged: () => switchKernel(state, outputs, config),
     async stop(deadline) {
       await Promise.all([draining.stop(), sweeping.stop()]);
       try {

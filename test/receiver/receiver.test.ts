@@ -20,6 +20,7 @@ const CONFIG: ReceiverConfig = {
   max_pairs: 64,
   max_connections: 4096,
   access_log_buffer: 4096,
+  open_records: false,
   loopback: true,
   adopt: true,
   pin_path: '',
@@ -304,6 +305,15 @@ test('the switches follow the outputs', async () => {
   expect([kernel.stateWord('record_events'), kernel.stateWord('by_executable')]).toEqual([0b110, 1]);
   kernel.ring.write(closeRecord(kernel, 2));
   await until(() => expect(seen).toHaveLength(1));
+});
+
+test('records of openings are asked for by configuration, where there is a logs pipeline', async () => {
+  const it = rig({ config: { open_records: true } });
+  await it.receiver.start(it.host);
+  expect(it.kernel.stateWord('record_events')).toBe(0b111);
+  it.outputs.logs = undefined;
+  it.receiver.outputsChanged!();
+  expect(it.kernel.stateWord('record_events')).toBe(0);
 });
 
 test('without a metrics pipeline what was restored waits for one', async () => {
