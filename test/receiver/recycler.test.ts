@@ -23,8 +23,7 @@ interface Rig {
   pass(seconds: number): Promise<void>;
 }
 
-function rig(options?: FakeKernelOptions): Rig {
-  const kernel = new FakeKernel(options);
+function rig(options?: FakeKernelOptions, kernel = new FakeKernel(options)): Rig {
   const sweep = createSweep(kernel);
   const passed: Passed[] = [];
   const recycler = createRecycler(
@@ -150,6 +149,23 @@ test('the key of a pair that another slot has by now is left alone', async () =>
   await it.pass(0);
   await it.pass(100);
   await it.pass(60);
+  expect(kernel.calls).toEqual([`write ${slot}`, `spare ${slot}`]);
+  expect(kernel.slotOf({})).toBe(fresh);
+});
+
+test('also by an agent that does not know which slots were retired before it came', async () => {
+  const first = rig();
+  const { kernel } = first;
+  const slot = kernel.slotOf({});
+  kernel.count(slot, COME_AND_GONE);
+  await first.pass(0);
+  first.recycler.retire(slot, kernel.nowNs);
+  const fresh = kernel.slotOf({});
+  kernel.count(fresh, { counters: { opened: 1 } });
+  const second = rig({}, kernel);
+  await second.pass(0);
+  await second.pass(100);
+  await second.pass(60);
   expect(kernel.calls).toEqual([`write ${slot}`, `spare ${slot}`]);
   expect(kernel.slotOf({})).toBe(fresh);
 });
