@@ -12,7 +12,7 @@ import { openPins, type Pins } from './pins.ts';
 import type { RingMemory } from './ring.ts';
 import { createSlotMemory, SLOTS_PER_CHUNK, type SlotMemory } from './slot-memory.ts';
 
-export const KERNEL_BTF = '/sys/kernel/btf/vmlinux';
+const KERNEL_BTF = '/sys/kernel/btf/vmlinux';
 const BOOT_ID = '/proc/sys/kernel/random/boot_id';
 const PAGE = 4096;
 /** 6,000 records: exchanging its pages costs a record some nanoseconds. */

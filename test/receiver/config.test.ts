@@ -18,6 +18,7 @@ test('the defaults', () => {
       max_pairs: 32_768,
       max_connections: 65_536,
       access_log_buffer: 16 * 1024 * 1024,
+      open_records: false,
       loopback: true,
       adopt: true,
       pin_path: '',
@@ -29,7 +30,7 @@ test('the defaults', () => {
 
 test('everything said', () => {
   const { config, mistakes } = parse(
-    '{settle_interval: 250ms, max_pairs: 16, max_connections: 16777216, access_log_buffer: 4KiB, loopback: false, adopt: false, pin_path: /sys/fs/bpf/x, storage: file_storage/a}',
+    '{settle_interval: 250ms, max_pairs: 16, max_connections: 16777216, access_log_buffer: 4KiB, open_records: true, loopback: false, adopt: false, pin_path: /sys/fs/bpf/x, storage: file_storage/a}',
   );
   expect(mistakes).toEqual([]);
   expect(config).toMatchObject({
@@ -37,6 +38,7 @@ test('everything said', () => {
     max_pairs: 16,
     max_connections: 16_777_216,
     access_log_buffer: 4096,
+    open_records: true,
     loopback: false,
     adopt: false,
     pin_path: '/sys/fs/bpf/x',
@@ -53,6 +55,7 @@ describe('what is refused, by the key that is wrong', () => {
     ['max_connections: 1', 'max_connections'],
     ['access_log_buffer: 2KiB', 'access_log_buffer'],
     ['access_log_buffer: 2GiB', 'access_log_buffer'],
+    ['open_records: maybe', 'open_records'],
     ['loopback: maybe', 'loopback'],
     ['adopt: 1', 'adopt'],
     ['pin_path: relative/path', 'pin_path'],
