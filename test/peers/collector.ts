@@ -1,5 +1,5 @@
 /** A real OpenTelemetry Collector that writes all it receives to files, as OTLP/JSON. */
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { accessSync, constants, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
@@ -79,6 +79,19 @@ export async function startCollector(options: { readonly like?: Collector } = {}
       rmSync(folder, { recursive: true });
     },
   };
+}
+
+/** What the Collector's own `validate` says of a configuration: '' when it has nothing against it. */
+export function collectorObjections(config: string): string {
+  const folder = mkdtempSync(join(tmpdir(), 'tcpledger-collector-'));
+  try {
+    const file = join(folder, 'config.yaml');
+    writeFileSync(file, config);
+    const { status, stderr } = spawnSync(findOrBuild(), ['validate', '--config', file], { encoding: 'utf8' });
+    return status === 0 ? '' : stderr;
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 }
 
 /** Whole lines only: the last one may be half written. */
