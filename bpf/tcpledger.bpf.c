@@ -53,6 +53,28 @@ static __always_inline enum connect_error connect_error_of(int sk_err, const str
 	}
 }
 
+/*
+ * Why a connect failed. An ICMP answer that found the socket busy is a soft error: the socket goes on connecting, but
+ * over IPv4 poll tells it at once through the error queue, the application reads it (SO_ERROR, which clears it) and
+ * closes. The message still lies in the queue then.
+ */
+static __always_inline int connect_errno_of(const struct sock *sk)
+{
+	const struct sk_buff *message;
+	const struct sock_exterr_skb *error;
+
+	if (sk->sk_err)
+		return sk->sk_err;
+	if (sk->sk_err_soft)
+		return sk->sk_err_soft;
+	message = sk->sk_error_queue.next;
+	/* an empty queue points to itself */
+	if (!message || (const void *)message == (const void *)&sk->sk_error_queue)
+		return 0;
+	error = (const void *)message->cb;
+	return BPF_CORE_READ(error, ee.ee_errno);
+}
+
 static __always_inline enum close_reason close_reason_of(int old_state, int sk_err)
 {
 	switch (sk_err) {
@@ -228,7 +250,8 @@ static __always_inline void on_established(const struct sock *sk, const struct t
 /* The connect failed: `conn` may be a stand-in when conns had no room. */
 static __always_inline void on_failure(const struct sock *sk, const struct tcp_sock *tp, struct connection *conn)
 {
-	enum connect_error error = connect_error_of(sk->sk_err, tp);
+	int failed_with = connect_errno_of(sk);
+	enum connect_error error = connect_error_of(failed_with, tp);
 	struct pair pair = {};
 	struct record *record;
 	struct slot *slot;
@@ -253,6 +276,7 @@ static __always_inline void on_failure(const struct sock *sk, const struct tcp_s
 		fill_record(record, sk, tp, conn, slot, EVENT_FAIL);
 		record->time_ns = bpf_ktime_get_boot_ns();
 		record->connect_error = error;
+		record->sk_err = failed_with;
 		submit_record(record);
 	}
 }
@@ -441,6 +465,20 @@ static __always_inline void on_end(const struct sock *sk, const struct tcp_sock 
 }
 
 /*
+ * A fast-open child is used before its handshake has ended. One that ends there, and has exchanged data or was accepted,
+ * was a connection; any other child that ends in SYN_RECV never was.
+ */
+static __always_inline bool is_used_child(const struct sock *sk, const struct tcp_sock *tp, int old_state)
+{
+	__u64 key = (__u64)sk;
+
+	if (old_state != TCP_SYN_RECV || (!tp->bytes_received && !tp->bytes_sent && !sk->sk_socket))
+		return false;
+	/* known: not a child but a simultaneous open, and it has failed */
+	return !bpf_map_lookup_elem(&conns, &key);
+}
+
+/*
  * Called by inet_sk_state_store (tcp_set_state, inet_sk_set_state), before the new state is stored: every socket of
  * every namespace, whoever opened it, failed connects included. Half of a connection's ten transitions have nothing to
  * do: they leave at the first test.
@@ -481,10 +519,10 @@ int BPF_PROG(tcpledger_state, const struct sock *sk, int old_state, int new_stat
 		count_error(OP_SOCK_CAST);
 		return 0;
 	}
+	if (new_state != TCP_CLOSE || is_used_child(sk, tp, old_state))
+		on_established(sk, tp, old_state);
 	if (new_state == TCP_CLOSE)
 		on_end(sk, tp, old_state);
-	else
-		on_established(sk, tp, old_state);
 	return 0;
 }
 
