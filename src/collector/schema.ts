@@ -9,9 +9,9 @@
  *     });
  *     type Config = Infer<typeof schema>;
  */
-export { type Endpoint, endpoint, url } from './schema/addresses.ts';
+export { endpoint, url } from './schema/addresses.ts';
 export { listOf, mapOfStrings, object, refine } from './schema/composites.ts';
 export { described, optional, withDefault } from './schema/presence.ts';
 export { duration, size } from './schema/quantities.ts';
 export { boolean, extensionId, integer, number, oneOf, string } from './schema/scalars.ts';
-export type { Infer, Report, Schema, Shape } from './schema/types.ts';
+export type { Infer, Report, Schema } from './schema/types.ts';

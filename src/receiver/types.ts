@@ -4,7 +4,6 @@
  *
  * Kernel times are CLOCK_BOOTTIME nanoseconds as doubles: exact below 104 days of uptime, to 2 ns below 208 days.
  */
-import type { PairField } from '../semconv/pair-fields.ts';
 
 /** `source`: the local socket opened the connection. `destination`: it accepted it. */
 export type Role = 'source' | 'destination';
@@ -71,8 +70,6 @@ export interface PairBatch {
   /** Totals of slots that earlier agents recycled, by the labels they remembered: once, in the first batch after a start. */
   readonly restored?: readonly { readonly labels: string; readonly values: Float64Array }[];
 }
-
-export type { PairField };
 
 export type ConnectionEvent = 'open' | 'close' | 'fail';
 

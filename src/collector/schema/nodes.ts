@@ -9,7 +9,7 @@ export function markExpanded(node: Node, text: string, from: string): void {
   EXPANDED.set(node, { text, from });
 }
 
-export const expandedText = (node: Node): string | undefined => EXPANDED.get(node)?.text;
+const expandedText = (node: Node): string | undefined => EXPANDED.get(node)?.text;
 
 const REPORTED = new WeakSet<Node>();
 

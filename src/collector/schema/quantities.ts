@@ -29,7 +29,7 @@ const SIZE = /^(\d+(?:\.\d+)?) ?(B|KiB|MiB|GiB|TiB)$/;
 const BARE = /^\d+(?:\.\d+)?$/;
 
 /** Milliseconds, or undefined when `text` is no duration in Go's syntax (negative ones are none here). */
-export function parseDuration(text: string): number | undefined {
+function parseDuration(text: string): number | undefined {
   if (text === '0') return 0;
   if (!DURATION.test(text)) return undefined;
   let ms = 0;
@@ -38,7 +38,7 @@ export function parseDuration(text: string): number | undefined {
 }
 
 /** Bytes, or undefined when `text` is no size or no whole number of bytes. */
-export function parseSize(text: string): number | undefined {
+function parseSize(text: string): number | undefined {
   if (text === '0') return 0;
   const match = SIZE.exec(text);
   if (match === null) return undefined;

@@ -35,7 +35,7 @@ export function putInstance(instances: Instances, instance: Instance): void {
 }
 
 /** What a component needs is started before it: extensions, then from the end of the data's way to its beginning. */
-export const START_ORDER: readonly Kind[] = ['extension', 'exporter', 'processor', 'receiver'];
+const START_ORDER: readonly Kind[] = ['extension', 'exporter', 'processor', 'receiver'];
 
 export function inStartOrder<T extends { readonly kind: Kind }>(items: readonly T[]): T[] {
   return items.toSorted((a, b) => START_ORDER.indexOf(a.kind) - START_ORDER.indexOf(b.kind));

@@ -49,7 +49,7 @@ export const IPV4 = place('ipv4', 'link', 4, 4, clientV4, serverV4);
 export const IPV6 = place('ipv6', 'link', 6, 6, clientV6, serverV6);
 
 /** An IPv4 client of a [::] listener: the server's socket is of the IPv6 family with v4-mapped addresses. */
-export const DUAL = place('ipv4 to [::]', 'link', 4, 6, clientV4, serverV4, { listenHost: () => '::' });
+const DUAL = place('ipv4 to [::]', 'link', 4, 6, clientV4, serverV4, { listenHost: () => '::' });
 
 /** Both sockets are of the IPv6 family, the packets are IPv4. */
 export const MAPPED = place('v4-mapped', 'link', 6, 6, clientV4, serverV4, {
@@ -79,7 +79,7 @@ export const LOOPBACK4 = place(
   (index) => `10.73.${(index >> 7) & 255}.${(index & 127) * 2}`,
   (index) => `10.73.${(index >> 7) & 255}.${(index & 127) * 2 + 1}`,
 );
-export const LOOPBACK6 = place(
+const LOOPBACK6 = place(
   'loopback ipv6',
   'loopback',
   6,

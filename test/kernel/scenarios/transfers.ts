@@ -175,6 +175,49 @@ export const TRANSFERS: readonly Scenario[] = [
     },
   }),
   scenario({
+    name: 'fast open: the client resets before the handshake ends',
+    places: [IPV4],
+    repeat: 3,
+    isolated: async ({ client, server }) => {
+      await client.sysctl('net.ipv4.tcp_fastopen', '3');
+      await server.sysctl('net.ipv4.tcp_fastopen', '3');
+    },
+    ends: {
+      forCookie: opener(),
+      servedCookie: acceptor(),
+      client: opener('local_reset'),
+      server: acceptor('peer_reset'),
+    },
+    async play(stage) {
+      const listener = await stage.bound();
+      await listener.option('fastopen', 16);
+      const port = await listener.listen();
+      const first = await stage.dialler();
+      await first.fastOpen(stage.dialHost, port, 11);
+      const served = await listener.accept();
+      await served.receive(11);
+      const forCookie = await ended({ client: first, server: served });
+      // its acknowledgements are lost, its reset is not
+      const lift = await stage.losing('server', 'tcp flags ack / syn,ack,rst');
+      const client = await stage.dialler();
+      await client.fastOpen(stage.dialHost, port, 11);
+      const server = await listener.accept();
+      await server.receive(11);
+      await client.linger(0);
+      const atClient = await client.close();
+      await server.receiveRest();
+      const atServer = await server.close();
+      await lift();
+      await listener.close();
+      return {
+        forCookie: forCookie.client,
+        servedCookie: forCookie.server,
+        client: [atClient],
+        server: [atServer],
+      };
+    },
+  }),
+  scenario({
     name: 'fast open is asked for and not granted: the data is sent again',
     places: LINKS,
     isolated: ({ client }) => client.sysctl('net.ipv4.tcp_fastopen', '5'),

@@ -11,7 +11,7 @@ import { eventually } from './eventually.ts';
 import { type TestWorkload, writeIdentityFile } from './identity-file.ts';
 import { Page } from './prometheus-text.ts';
 
-export const PROGRAM = join(import.meta.dirname, '..', '..', '..', 'dist', 'tcpledger.cjs');
+const PROGRAM = join(import.meta.dirname, '..', '..', '..', 'dist', 'tcpledger.cjs');
 
 export interface AgentOptions {
   readonly workloads?: readonly TestWorkload[];

@@ -23,14 +23,6 @@ export function runSync(program: string, args: readonly string[]): string {
   }
 }
 
-/** True if the command ends with 0: a question to the system. */
-export async function succeeds(program: string, args: readonly string[]): Promise<boolean> {
-  return run(program, args).then(
-    () => true,
-    () => false,
-  );
-}
-
 function described(program: string, args: readonly string[], error: unknown): Error {
   const { stderr, message } = error as { stderr?: string; message: string };
   return new Error(`${program} ${args.join(' ')}: ${stderr?.trim() || message}`, { cause: error });

@@ -9,7 +9,7 @@ export interface TestWorkload {
   readonly cgroupPaths?: readonly string[];
 }
 
-export const NAMESPACE = 'ledger';
+const NAMESPACE = 'ledger';
 
 /** Writes the file whole or not at all: a reader that watches it never sees a half. */
 export function writeIdentityFile(path: string, workloads: readonly TestWorkload[]): void {
