@@ -1,6 +1,6 @@
 /**
  * tcpledger as a library: an exact ledger of every TCP connection on this node, told through a program's own
- * OpenTelemetry providers. Linux, as root or with CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN.
+ * OpenTelemetry providers. Linux, as root or with CAP_BPF and CAP_PERFMON.
  *
  *     import { createLedger } from 'tcpledger';
  *     import { PrometheusExporter } from '@opentelemetry/exporter-prometheus';
@@ -8,7 +8,7 @@
  *     import { MeterProvider } from '@opentelemetry/sdk-metrics';
  *
  *     const meterProvider = new MeterProvider({ readers: [new PrometheusExporter({ port: 9464 })] });
- *     const loggerProvider = new LoggerProvider({ processors: [new BatchLogRecordProcessor(exporter)] });
+ *     const loggerProvider = new LoggerProvider({ processors: [new BatchLogRecordProcessor({ exporter })] });
  *
  *     const ledger = createLedger({ meterProvider, loggerProvider, receiver: { settle_interval: '1s' } });
  *     await ledger.start();

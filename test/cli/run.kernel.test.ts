@@ -1,6 +1,6 @@
 /** The agent's life as its operator sees it: signals, reloads, ports that are taken, collectors that are dead. */
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, connect, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,7 +10,7 @@ import { stringify } from 'yaml';
 import { eventually } from '../kernel/support/eventually.ts';
 import { kernelObjects } from '../kernel/support/leftovers.ts';
 import { describeOnKernel } from '../kernel/support/suite.ts';
-import { finish, type ProgramOptions, type Running, start } from './support/program.ts';
+import { AS_NOBODY, finish, type ProgramOptions, type Running, start } from './support/program.ts';
 
 let directory: string;
 let config: string;
@@ -124,6 +124,22 @@ describeOnKernel('tcpledger run', () => {
     const { code, stderr } = await finish(['run', '--config', config], { env });
     expect(code).toBe(3);
     expect(stderr).toMatch(/^tcpledger: TCPL_E_BPF_OBJECT: .*none\.o/m);
+  });
+
+  test('CAP_BPF and CAP_PERFMON are all it needs', async () => {
+    configure();
+    chmodSync(directory, 0o777);
+    const capabilities = '-all,+bpf,+perfmon';
+    const before = [
+      ...AS_NOBODY,
+      ...['--bounding-set', capabilities, '--inh-caps', capabilities, '--ambient-caps', capabilities],
+    ];
+    const { code, stdout } = await finish(['doctor', '--config', config], { before });
+    expect(stdout).toMatch(/^✓ privileges +CAP_BPF, CAP_PERFMON$/m);
+    expect(code).toBe(0);
+    const agent = await running({ before });
+    agent.child.kill('SIGTERM');
+    expect(await agent.ended).toBe(0);
   });
 
   test('with a collector that never answers SIGTERM still stops it, and what was lost is told', async () => {

@@ -2,7 +2,7 @@
 import type { Finding } from './finding.ts';
 import type { Machine } from './machine.ts';
 
-const CAPABILITIES = { CAP_NET_ADMIN: 12, CAP_SYS_ADMIN: 21, CAP_PERFMON: 38, CAP_BPF: 39 } as const;
+const CAPABILITIES = { CAP_SYS_ADMIN: 21, CAP_PERFMON: 38, CAP_BPF: 39 } as const;
 type Capability = keyof typeof CAPABILITIES;
 
 /** Each may be stood in for by CAP_SYS_ADMIN, as the kernel allows. */
