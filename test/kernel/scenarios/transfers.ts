@@ -205,7 +205,7 @@ export const TRANSFERS: readonly Scenario[] = [
       await server.receive(11);
       await client.linger(0);
       const atClient = await client.close();
-      await server.receiveRest();
+      await server.state('close');
       const atServer = await server.close();
       await lift();
       await listener.close();
