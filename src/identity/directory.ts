@@ -3,7 +3,7 @@
  * configured order. Every change is announced by the addresses and cgroups whose answer it may alter.
  */
 import { isDeepStrictEqual } from 'node:util';
-import { fullLength } from './address.ts';
+import { fullLength } from '../semconv/address.ts';
 import type { Clock } from './clock.ts';
 import type { ServiceKey, ServiceObject, Vip, WorkloadObject } from './objects.ts';
 import { ServiceIndex } from './services.ts';

@@ -2,7 +2,7 @@
  * Which entries an address or a cgroup concerns, and which is the other view of the same connections: a change in the
  * directory touches these and no others.
  */
-import { isLoopback, maskAddress } from './address.ts';
+import { isLoopback, maskAddress } from '../semconv/address.ts';
 import type { DirectoryChange } from './directory.ts';
 import type { Entry } from './entry.ts';
 import { MultiMap } from './multi-map.ts';

@@ -2,7 +2,7 @@
  * A workload in the terms of Istio's workload API, as the file layout and istiod give it, turned into what the
  * directory holds. Both elide defaults: an empty trust domain, service account or cluster id is the usual one.
  */
-import { canonicalAddress } from './address.ts';
+import { canonicalAddress } from '../semconv/address.ts';
 import type { PortMap, ServiceKey, WorkloadObject } from './objects.ts';
 
 export interface MeshWorkload {

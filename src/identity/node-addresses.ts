@@ -1,6 +1,6 @@
 /** Which addresses are on this node: loopback, the interfaces of the agent's namespace, and every local end seen. */
 import { networkInterfaces } from 'node:os';
-import { canonicalAddress, isLoopback } from './address.ts';
+import { canonicalAddress, isLoopback } from '../semconv/address.ts';
 import type { Clock } from './clock.ts';
 
 /** How old the list of interfaces may be when an address is not found in it. */

@@ -1,6 +1,6 @@
 /**
  * What sources push into the directory: workloads and services in the terms of Istio's workload API, which the file
- * layout, istiod and the Kubernetes source share. Addresses are canonical text (address.ts).
+ * layout, istiod and the Kubernetes source share. Addresses are canonical text (src/semconv/address.ts).
  */
 import type { Service } from './types.ts';
 import type { WorkloadFields } from './workload-pool.ts';

@@ -2,7 +2,7 @@
  * The services of one shelf: by virtual address, and by the target port of a workload that backs them. Services are
  * looked up as they are now: their addresses are not reused within the seconds that a record takes.
  */
-import { fullLength, maskAddress } from './address.ts';
+import { fullLength, maskAddress } from '../semconv/address.ts';
 import type { Holder } from './directory.ts';
 import type { PortMap, ServiceKey, ServiceObject, Vip } from './objects.ts';
 import type { Workload } from './types.ts';

@@ -1,5 +1,5 @@
 /** Reading a slot's `struct pair` (bpf/pair.h). */
-import { addressFromBytes } from '../identity/address.ts';
+import { addressFromBytes } from '../semconv/address.ts';
 import type { Layout } from './btf.ts';
 import type { SlotMemory } from './slot-memory.ts';
 import { commText, TextCache } from './text-cache.ts';

@@ -1,8 +1,8 @@
 import { networkInterfaces } from 'node:os';
 import { expect, it } from 'vitest';
-import { canonicalAddress } from '../../src/identity/address.ts';
 import { createNodeAddresses } from '../../src/identity/node-addresses.ts';
 import { createBreather } from '../../src/identity/slices.ts';
+import { canonicalAddress } from '../../src/semconv/address.ts';
 import { FakeClock } from './fakes.ts';
 
 it('knows loopback and the interfaces, and reads them again at most once a second', () => {

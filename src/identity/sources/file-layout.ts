@@ -6,7 +6,7 @@
 import { isMap, isScalar, type Node } from 'yaml';
 import { nearest } from '../../collector/schema/nearest.ts';
 import { boolean, listOf, oneOf, optional, type Report, type Schema, string } from '../../collector/schema.ts';
-import { canonicalAddress, fullLength, maskAddress } from '../address.ts';
+import { canonicalAddress, fullLength, maskAddress } from '../../semconv/address.ts';
 import type { MeshWorkload } from '../mesh-workload.ts';
 import type { PortMap, ServiceKey, ServiceObject, Vip } from '../objects.ts';
 

@@ -6,7 +6,7 @@ import {
   canonicalAddress,
   isLoopback,
   maskAddress,
-} from '../../src/identity/address.ts';
+} from '../../src/semconv/address.ts';
 
 describe('canonicalAddress', () => {
   it.each([
