@@ -2,19 +2,26 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { get } from 'node:http';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type LogLine, parseLog } from './access-log.ts';
 import { undoLater } from './cleanup.ts';
 import { eventually } from './eventually.ts';
-import { type TestWorkload, writeIdentityFile } from './identity-file.ts';
+import { freePort } from './free-port.ts';
+import { type TestService, type TestWorkload, writeIdentityFile } from './identity-file.ts';
 import { Page } from './prometheus-text.ts';
 
 const PROGRAM = join(import.meta.dirname, '..', '..', '..', 'dist', 'tcpledger.cjs');
 
+/** An exporter beside the page and the log file, and the pipelines it is in. */
+export interface MoreExporter {
+  readonly signals: readonly ('metrics' | 'logs')[];
+  readonly config: Readonly<Record<string, unknown>>;
+}
+
 export interface AgentOptions {
   readonly workloads?: readonly TestWorkload[];
+  readonly services?: readonly TestService[];
   /** Over the receiver's defaults of these tests. */
   readonly receiver?: Readonly<Record<string, unknown>>;
   readonly identity?: Readonly<Record<string, unknown>>;
@@ -22,11 +29,21 @@ export interface AgentOptions {
   readonly logsTo?: string;
   /** Where the access log goes instead of a file that log() reads, as `/dev/null`. */
   readonly logOutput?: string;
+  /** By id, as `otlp_grpc`. */
+  readonly exporters?: Readonly<Record<string, MoreExporter>>;
+  /** By id, as `file_storage`. */
+  readonly extensions?: Readonly<Record<string, unknown>>;
+  /** Where configuration, identity file and log are, if they are to outlive the agent: an agent started again goes on there. */
+  readonly directory?: string;
 }
 
 export interface Agent {
   readonly pid: number;
   readonly url: string;
+  /** The configuration as the agent read it. Others may be written in its place. */
+  readonly configFile: string;
+  readonly identityFile: string;
+  readonly logFile: string;
   scrape(): Promise<Page>;
   /** The access log so far. */
   log(): LogLine[];
@@ -38,6 +55,7 @@ export interface Agent {
   requestBytes(): number;
   /** Resident memory in bytes. */
   residentBytes(): number;
+  signal(signal: NodeJS.Signals): void;
   /** SIGTERM; resolves to the exit code. */
   stop(): Promise<number | null>;
   /** SIGKILL. */
@@ -47,12 +65,14 @@ export interface Agent {
 /** Resolves when /readyz says yes; rejects with what the agent wrote if it ends before. */
 export async function startAgent(options: AgentOptions = {}): Promise<Agent> {
   if (!existsSync(PROGRAM)) throw new Error(`${PROGRAM} is missing: run "npm run build"`);
-  const directory = mkdtempSync(join(tmpdir(), 'tcpledger-test-'));
-  const removeDirectory = undoLater(() => rmSync(directory, { recursive: true }));
+  const directory = options.directory ?? mkdtempSync(join(tmpdir(), 'tcpledger-test-'));
+  const removeDirectory = undoLater(() => {
+    if (options.directory === undefined) rmSync(directory, { recursive: true });
+  });
   const identityFile = join(directory, 'workloads.json');
   const logFile = join(directory, 'access.log');
   const port = await freePort();
-  writeIdentityFile(identityFile, options.workloads ?? []);
+  writeIdentityFile(identityFile, options.workloads ?? [], options.services);
   const configFile = join(directory, 'config.json');
   writeFileSync(configFile, JSON.stringify(configuration(options, port, identityFile, logFile), null, 2));
 
@@ -82,6 +102,9 @@ export async function startAgent(options: AgentOptions = {}): Promise<Agent> {
   return {
     pid: child.pid!,
     url,
+    configFile,
+    identityFile,
+    logFile,
     scrape: async () => {
       const { body, requestBytes } = await fetchText(`${url}/metrics`);
       lastRequest = requestBytes;
@@ -93,11 +116,12 @@ export async function startAgent(options: AgentOptions = {}): Promise<Agent> {
       return lastLog;
     },
     stderr: () => stderr,
-    rename: (workloads) => writeIdentityFile(identityFile, workloads),
+    rename: (workloads) => writeIdentityFile(identityFile, workloads, options.services),
     residentBytes: () => {
       const [, kilobytes] = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${child.pid}/status`, 'utf8'))!;
       return Number(kilobytes) * 1024;
     },
+    signal: (signal) => child.kill(signal),
     async stop() {
       child.kill('SIGTERM');
       const code = await exited;
@@ -114,21 +138,26 @@ export async function startAgent(options: AgentOptions = {}): Promise<Agent> {
 }
 
 function configuration(options: AgentOptions, port: number, identityFile: string, logFile: string): unknown {
-  const withOtlp = options.logsTo !== undefined;
-  const pipeline = { receivers: ['ebpf_tcp'], processors: ['identity'] };
+  const more: Record<string, MoreExporter> = {
+    ...(options.logsTo === undefined ? {} : { otlp_http: { signals: ['logs'], config: { endpoint: options.logsTo } } }),
+    ...options.exporters,
+  };
+  const pipeline = (signal: 'metrics' | 'logs', first: string) => ({
+    receivers: ['ebpf_tcp'],
+    processors: ['identity'],
+    exporters: [first, ...Object.keys(more).filter((id) => more[id]!.signals.includes(signal))],
+  });
   return {
     receivers: { ebpf_tcp: { settle_interval: '200ms', ...options.receiver } },
     processors: { identity: { sources: ['file'], file: { path: identityFile }, ...options.identity } },
     exporters: {
       prometheus: { endpoint: `127.0.0.1:${port}` },
       access_log: { format: 'json', output: options.logOutput ?? logFile },
-      ...(withOtlp ? { otlp_http: { endpoint: options.logsTo } } : {}),
+      ...Object.fromEntries(Object.entries(more).map(([id, { config }]) => [id, config])),
     },
+    ...(options.extensions === undefined ? {} : { extensions: options.extensions }),
     service: {
-      pipelines: {
-        metrics: { ...pipeline, exporters: ['prometheus'] },
-        logs: { ...pipeline, exporters: ['access_log', ...(withOtlp ? ['otlp_http'] : [])] },
-      },
+      pipelines: { metrics: pipeline('metrics', 'prometheus'), logs: pipeline('logs', 'access_log') },
     },
   };
 }
@@ -155,16 +184,4 @@ function fetchText(url: string): Promise<{ status: number; body: string; request
       response.on('error', reject);
     }).on('error', reject);
   });
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => {
-    server.listen(0, '127.0.0.1', resolve);
-  });
-  const { port } = server.address() as { port: number };
-  await new Promise<void>((resolve) => {
-    server.close(() => resolve());
-  });
-  return port;
 }

@@ -7,27 +7,54 @@ export interface TestWorkload {
   readonly ips?: readonly string[];
   /** Paths within the cgroup v2 hierarchy. */
   readonly cgroupPaths?: readonly string[];
+  /** Services that it backs, by name: port of the service → port of the workload. */
+  readonly services?: Readonly<Record<string, Readonly<Record<number, number>>>>;
+  /** `ledger` if it is not given. */
+  readonly namespace?: string;
+}
+
+/** `<name>.<namespace>.svc.cluster.local` */
+export interface TestService {
+  readonly name: string;
+  readonly vips?: readonly string[];
+  readonly ports: Readonly<Record<number, number>>;
 }
 
 const NAMESPACE = 'ledger';
 
+const hostname = (service: string): string => `${service}.${NAMESPACE}.svc.cluster.local`;
+
 /** Writes the file whole or not at all: a reader that watches it never sees a half. */
-export function writeIdentityFile(path: string, workloads: readonly TestWorkload[]): void {
+export function writeIdentityFile(
+  path: string,
+  workloads: readonly TestWorkload[],
+  services: readonly TestService[] = [],
+): void {
   const content = {
-    workloads: workloads.map(({ name, ips, cgroupPaths }) => ({
-      uid: `test//Pod/${NAMESPACE}/${name}`,
+    workloads: workloads.map(({ name, ips, cgroupPaths, namespace = NAMESPACE, services: backed = {} }) => ({
+      uid: `test//Pod/${namespace}/${name}`,
       name,
-      namespace: NAMESPACE,
+      namespace,
       serviceAccount: name,
       workloadName: name,
       workloadType: 'deployment',
       canonicalName: name,
       canonicalRevision: 'v1',
       workloadIps: ips ?? [],
+      services: Object.fromEntries(
+        Object.entries(backed).map(([service, ports]) => [`${NAMESPACE}/${hostname(service)}`, ports]),
+      ),
       ...(cgroupPaths === undefined ? {} : { cgroupPaths }),
       protocol: 'TCP',
       node: 'node',
       clusterId: 'Kubernetes',
+    })),
+    services: services.map(({ name, vips, ports }) => ({
+      name,
+      namespace: NAMESPACE,
+      hostname: hostname(name),
+      vips: vips ?? [],
+      ports,
     })),
   };
   writeFileSync(`${path}.new`, JSON.stringify(content));
