@@ -174,10 +174,14 @@ export function flowAttributes(record: LogConnection, peers: LogPeers, sink: Fie
 
 /** What OpenTelemetry and tcpledger say of this one connection. */
 export function connectionAttributes(record: LogConnection, bootId: string, sink: FieldSink): void {
+  figureAttributes(record, bootId, sink);
+  habitAttributes(record, sink);
+}
+
+/** What differs from one connection to the next. */
+export function figureAttributes(record: LogConnection, bootId: string, sink: FieldSink): void {
   sink.int('source.port', clientPort(record));
   sink.string(CONNECTION_ID, connectionId(bootId, record));
-  if (record.pid !== 0) sink.int('process.pid', record.pid);
-  optional(sink, 'process.executable.name', record.executable);
   if (record.role === 'source' && record.establishedNs !== 0 && !record.adopted) {
     sink.double('tcpledger.connect.duration', seconds(record.establishedNs - record.openedNs));
   }
@@ -185,13 +189,30 @@ export function connectionAttributes(record: LogConnection, bootId: string, sink
   sink.double('tcpledger.duration', seconds(durationNs(record)));
   if (record.smoothedRttUs !== 0) sink.double('tcpledger.tcp.rtt.smoothed', record.smoothedRttUs / 1e6);
   if (record.minRttUs !== 0) sink.double('tcpledger.tcp.rtt.min', record.minRttUs / 1e6);
-  sink.int('tcpledger.tcp.retransmits', record.retransmits);
-  sink.int('tcpledger.tcp.lost', record.lost);
   sink.int('tcpledger.tcp.segments.sent', record.segmentsSent);
   sink.int('tcpledger.tcp.segments.received', record.segmentsReceived);
+}
+
+/** What connections of a pair tend to have in common: the process, the way they end, that nothing was lost. */
+export function habitAttributes(record: LogConnection, sink: FieldSink): void {
+  if (record.pid !== 0) sink.int('process.pid', record.pid);
+  optional(sink, 'process.executable.name', record.executable);
+  if (record.event === 'open') return;
+  sink.int('tcpledger.tcp.retransmits', record.retransmits);
+  sink.int('tcpledger.tcp.lost', record.lost);
   if (record.event === 'close') optional(sink, 'tcpledger.tcp.close.reason', record.closeReason);
   else optional(sink, 'error.type', record.errorType);
 }
+
+/** Whether two records' `habitAttributes` are the same. */
+export const sameHabits = (a: LogConnection, b: LogConnection): boolean =>
+  a.pid === b.pid &&
+  a.executable === b.executable &&
+  a.event === b.event &&
+  a.retransmits === b.retransmits &&
+  a.lost === b.lost &&
+  a.closeReason === b.closeReason &&
+  a.errorType === b.errorType;
 
 const clientHost = (r: LogConnection): string => (r.role === 'source' ? r.localAddress : r.remoteAddress);
 const clientPort = (r: LogConnection): number => (r.role === 'source' ? r.localPort : r.remotePort);

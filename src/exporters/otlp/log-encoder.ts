@@ -1,6 +1,7 @@
 /**
  * Encodes connection records as an OTLP ExportLogsServiceRequest, straight to protobuf. What is the same for every
- * record of a pair is encoded once and copied; per record there remain the times, the client's port and the figures.
+ * record of a pair is encoded once and copied, and so is what they tend to share; per record there remain the times, the client's port and the
+ * figures.
  *
  * Message shapes: opentelemetry-proto, logs/v1/logs.proto (field numbers beside each write).
  */
@@ -8,13 +9,15 @@ import type { Peers } from '../../identity/types.ts';
 import type { ConnectionRecord, PairSource } from '../../receiver/types.ts';
 import {
   clientAddress,
-  connectionAttributes,
   destinationFields,
+  figureAttributes,
   flowAttributes,
+  habitAttributes,
   LOG_EVENTS,
   type LogEvent,
   outcomeFields,
   pairAttributes,
+  sameHabits,
   serverAddress,
   sourceFields,
 } from '../../semconv/log-record.ts';
@@ -27,6 +30,8 @@ const ATTRIBUTES = 6;
 
 const TIME_UNIX_NANO = tag(1, WIRE_FIXED64);
 const OBSERVED_TIME_UNIX_NANO = tag(11, WIRE_FIXED64);
+const NOTHING = Buffer.alloc(0);
+
 /** ScopeLogs.log_records */
 const LOG_RECORDS = tag(2, WIRE_BYTES);
 
@@ -36,6 +41,9 @@ interface PairPart {
   readonly remoteAddress: string;
   readonly servicePort: number;
   readonly attributes: Buffer;
+  /** The record whose habits were encoded last, and they. */
+  like: ConnectionRecord | undefined;
+  habits: Buffer;
 }
 
 export class LogEncoder {
@@ -83,7 +91,14 @@ export class LogEncoder {
     const client = clientAddress(record);
     if (client !== '') attributes.string('src.addr', client);
     outcomeFields(record, attributes);
-    connectionAttributes(record, source.bootId, attributes);
+    figureAttributes(record, source.bootId, attributes);
+    if (pair.like === undefined || !sameHabits(pair.like, record)) {
+      this.#scratch.truncate(0);
+      habitAttributes(record, this.#scratchAttributes);
+      pair.habits = this.#scratch.copy();
+      pair.like = record;
+    }
+    writer.raw(pair.habits);
     writer.end(start);
     this.#count++;
   }
@@ -119,7 +134,14 @@ export class LogEncoder {
     flowAttributes(record, peers, attributes);
     pairAttributes(peers, attributes);
     const { localAddress, remoteAddress } = record;
-    const part = { localAddress, remoteAddress, servicePort, attributes: this.#scratch.copy() };
+    const part: PairPart = {
+      localAddress,
+      remoteAddress,
+      servicePort,
+      attributes: this.#scratch.copy(),
+      like: undefined,
+      habits: NOTHING,
+    };
     this.#pairs.set(peers, part);
     return part;
   }
