@@ -2,32 +2,17 @@
 import { readFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { TcpledgerError } from '../collector/errors.ts';
+import { missingCapabilities } from './capabilities.ts';
 import { errnoName } from './libbpf.ts';
 
 const EPERM = 1;
 const EACCES = 13;
 
-const CAP_SYS_ADMIN = 21;
-const CAP_PERFMON = 38;
-const CAP_BPF = 39;
-
-/**
- * Capabilities that loading and attaching need and that this process lacks. CAP_SYS_ADMIN stands for all of them.
- * `status` is the text of /proc/<pid>/status.
- */
-export function missingCapabilities(status: string = readFileSync('/proc/self/status', 'latin1')): string[] {
-  const effective = /^CapEff:\s*([0-9a-f]+)$/m.exec(status);
-  const bits = BigInt(`0x${effective?.[1] ?? '0'}`);
-  const has = (capability: number) => ((bits >> BigInt(capability)) & 1n) === 1n;
-  if (has(CAP_SYS_ADMIN)) return [];
-  return [...(has(CAP_BPF) ? [] : ['CAP_BPF']), ...(has(CAP_PERFMON) ? [] : ['CAP_PERFMON'])];
-}
-
 /** `errno` of the failed load or attach (0 where libbpf gives none), and what the verifier left. */
 export function loadFailure(
   errno: number,
   verifierLog: string,
-  missing: readonly string[] = missingCapabilities(),
+  missing: readonly string[] = missingCapabilities(readFileSync('/proc/self/status', 'latin1')),
 ): TcpledgerError {
   if (missing.length > 0) {
     return new TcpledgerError(

@@ -2,10 +2,11 @@
  * The kernel half in memory: maps laid out as the object's BTF says, and writers that act as the programs of bpf/ do.
  * Time stands still until a test moves it.
  */
-import { addressBytes } from '../../src/semconv/address.ts';
+
 import type { Kernel, ProgramName } from '../../src/receiver/kernel.ts';
 import { createSlotMemory, SLOTS_PER_CHUNK, type SlotMemory } from '../../src/receiver/slot-memory.ts';
 import type { Role } from '../../src/receiver/types.ts';
+import { addressBytes } from '../../src/semconv/address.ts';
 import {
   CONNECT_ERRORS,
   type ConnectError,
