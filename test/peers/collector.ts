@@ -5,6 +5,7 @@ import { accessSync, constants, existsSync, mkdtempSync, readFileSync, rmSync, w
 import { createServer } from 'node:net';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { undoLater } from '../kernel/support/cleanup.ts';
 
 const HERE = import.meta.dirname;
 
@@ -45,10 +46,16 @@ export interface Collector {
   readonly stop: () => Promise<void>;
 }
 
-/** `like`: on the ports of one that has stopped. */
-export async function startCollector(options: { readonly like?: Collector } = {}): Promise<Collector> {
+export interface CollectorOptions {
+  /** On the ports of one that has stopped. */
+  readonly like?: Pick<Collector, 'ports'>;
+  /** Where what is received is kept, behind what is there; without it in a folder that goes when the Collector stops. */
+  readonly folder?: string;
+}
+
+export async function startCollector(options: CollectorOptions = {}): Promise<Collector> {
   const binary = findOrBuild();
-  const folder = mkdtempSync(join(tmpdir(), 'tcpledger-collector-'));
+  const folder = options.folder ?? mkdtempSync(join(tmpdir(), 'tcpledger-collector-'));
   const { http, grpc } = options.like?.ports ?? { http: await freePort(), grpc: await freePort() };
   const file = (signal: string) => join(folder, `${signal}.json`);
   const pipeline = (signal: string) => ({ receivers: ['otlp'], exporters: [`file/${signal}`] });
@@ -56,7 +63,10 @@ export async function startCollector(options: { readonly like?: Collector } = {}
     receivers: {
       otlp: { protocols: { http: { endpoint: `127.0.0.1:${http}` }, grpc: { endpoint: `127.0.0.1:${grpc}` } } },
     },
-    exporters: { 'file/logs': { path: file('logs') }, 'file/metrics': { path: file('metrics') } },
+    exporters: {
+      'file/logs': { path: file('logs'), append: true },
+      'file/metrics': { path: file('metrics'), append: true },
+    },
     service: {
       telemetry: { metrics: { level: 'none' } },
       pipelines: { logs: pipeline('logs'), metrics: pipeline('metrics') },
@@ -64,6 +74,7 @@ export async function startCollector(options: { readonly like?: Collector } = {}
   };
   writeFileSync(join(folder, 'config.yaml'), JSON.stringify(config));
   const child = spawn(binary, ['--config', join(folder, 'config.yaml')], { stdio: ['ignore', 'ignore', 'pipe'] });
+  const kill = undoLater(() => child.kill('SIGKILL'));
   await ready(child);
   return {
     ports: { http, grpc },
@@ -76,7 +87,8 @@ export async function startCollector(options: { readonly like?: Collector } = {}
         child.kill('SIGTERM');
         await exited;
       }
-      rmSync(folder, { recursive: true });
+      kill();
+      if (options.folder === undefined) rmSync(folder, { recursive: true });
     },
   };
 }
