@@ -1,27 +1,14 @@
 /** What the agent leaves behind when it stops, and what it finds again when it was killed. */
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
 import { type Agent, startAgent } from './support/agent.ts';
-import { undoLater } from './support/cleanup.ts';
-import { runSync } from './support/command.ts';
+import { ownBpffs } from './support/bpffs.ts';
 import { eventually } from './support/eventually.ts';
 import { type KernelObjects, kernelObjects } from './support/leftovers.ts';
 import { load } from './support/load.ts';
 import { CLIENT, pairOfPeers, SERVER } from './support/pair.ts';
 import { describeOnKernel } from './support/suite.ts';
-
-/** A bpffs of the test's own, so that nothing else's pins are in the way. */
-function ownBpffs(): { directory: string; remove: () => void } {
-  const directory = mkdtempSync(join(tmpdir(), 'tcpledger-bpffs-'));
-  runSync('mount', ['-t', 'bpf', 'bpf', directory]);
-  const remove = undoLater(() => {
-    runSync('umount', [directory]);
-    rmSync(directory, { recursive: true });
-  });
-  return { directory, remove };
-}
 
 /** Everything that was not there before is gone. The kernel frees BPF objects a little later than they are closed. */
 async function nothingIsLeft(before: KernelObjects): Promise<void> {

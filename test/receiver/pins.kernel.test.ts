@@ -1,22 +1,17 @@
 import { execFile } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, rmdirSync, rmSync, statfsSync, unlinkSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmdirSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { bpfObjectPath } from '../../src/build-info.ts';
 import { type Kernel, type KernelOptions, MAPS } from '../../src/receiver/kernel.ts';
 import { openKernel } from '../../src/receiver/open-kernel.ts';
+import { ownBpffs } from '../kernel/support/bpffs.ts';
 
-const BPF_FS = '/sys/fs/bpf';
-const BPF_FS_MAGIC = 0xcafe4a11;
-const reason =
-  process.getuid?.() !== 0
-    ? 'pinning needs root'
-    : !existsSync(BPF_FS) || statfsSync(BPF_FS).type !== BPF_FS_MAGIC
-      ? `no BPF file system at ${BPF_FS}`
-      : undefined;
+const reason = process.getuid?.() !== 0 ? 'pinning needs root' : undefined;
 
-const pinPath = join(BPF_FS, `tcpledger-pins-test-${process.pid}`);
+let bpffs: ReturnType<typeof ownBpffs> | undefined;
+let pinPath = '';
 const opened: Kernel[] = [];
 
 async function open(options: Partial<KernelOptions> = {}): Promise<Kernel> {
@@ -41,12 +36,14 @@ const closeAll = async () => {
 
 describe.skipIf(reason !== undefined)(`pins${reason ? ` (skipped: ${reason})` : ''}`, () => {
   beforeEach(() => {
+    bpffs = ownBpffs();
+    pinPath = join(bpffs.directory, 'pins');
     mkdirSync(pinPath);
   });
 
   afterEach(async () => {
     await closeAll();
-    rmSync(pinPath, { recursive: true, force: true });
+    bpffs?.remove();
   });
 
   test('the next agent takes the maps over; its mark on a slot is still there', async () => {
