@@ -1,0 +1,88 @@
+/** Known traffic between two named workloads in a namespace of their own, and what the agent has to say of it. */
+import { expect } from 'vitest';
+import type { Agent } from '../../kernel/support/agent.ts';
+import { eventually } from '../../kernel/support/eventually.ts';
+import { load } from '../../kernel/support/load.ts';
+import { loopbackNamespace, type Namespace } from '../../kernel/support/namespace.ts';
+import type { Page } from '../../kernel/support/prometheus-text.ts';
+
+const CLIENT = '10.73.200.1';
+const SERVER = '10.73.200.2';
+
+/** Of one reporter: connections opened and closed, bytes to the server and to the client. */
+export const pairTotals = (page: Page, client: string, server: string, reporter: string): number[] => {
+  const labels = { reporter, source_workload: client, destination_workload: server };
+  return [
+    page.sum('istio_tcp_connections_opened_total', labels),
+    page.sum('istio_tcp_connections_closed_total', labels),
+    page.sum('istio_tcp_received_bytes_total', labels),
+    page.sum('istio_tcp_sent_bytes_total', labels),
+  ];
+};
+
+export class Traffic {
+  readonly namespace: Namespace;
+  /** Both have these names unless a test gives the addresses to others. */
+  readonly workloads = [
+    { name: 'client', ips: [CLIENT] },
+    { name: 'server', ips: [SERVER] },
+  ] as const;
+  #connections = 0;
+
+  private constructor(namespace: Namespace) {
+    this.namespace = namespace;
+  }
+
+  static async create(): Promise<Traffic> {
+    return new Traffic(await loopbackNamespace());
+  }
+
+  /** Connections so far. */
+  get connections(): number {
+    return this.#connections;
+  }
+
+  /** So many connections, one after another or a few at once: 11 bytes there, 22 back. */
+  async run(connections: number): Promise<void> {
+    await load(this.namespace, { address: SERVER, source: CLIENT, connections, send: 11, reply: 22 });
+    this.#connections += connections;
+  }
+
+  /** The page has all of it. */
+  async isOnPage(agent: Agent, client = 'client', server = 'server'): Promise<void> {
+    const n = this.#connections;
+    const expected = [n, n, 11 * n, 22 * n];
+    for (const reporter of ['source', 'destination']) {
+      await eventually(async () => {
+        expect(pairTotals(await agent.scrape(), client, server, reporter)).toEqual(expected);
+      });
+    }
+  }
+
+  /** The log file has a whole line for each end, once. */
+  async isInLog(agent: Agent): Promise<void> {
+    await eventually(() => expectAll(agent.log(), this.#connections));
+  }
+
+  /** As isInLog, but of lines that were read already. */
+  isIn(lines: ReturnType<Agent['log']>): void {
+    expectAll(lines, this.#connections);
+  }
+
+  remove(): void {
+    this.namespace.remove();
+  }
+}
+
+function expectAll(lines: ReturnType<Agent['log']>, connections: number): void {
+  const ours = lines
+    .map(({ fields }) => fields)
+    .filter((fields) => String(fields['dst.addr']).startsWith(`${SERVER}:`));
+  const bytes = ours.map(({ direction, bytes_sent, bytes_recv }) => `${direction} ${bytes_sent} ${bytes_recv}`);
+  expect({
+    outbound: bytes.filter((line) => line === 'outbound 11 22').length,
+    inbound: bytes.filter((line) => line === 'inbound 22 11').length,
+    lines: bytes.length,
+    ids: new Set(ours.map((fields) => fields['tcpledger.connection.id'])).size,
+  }).toEqual({ outbound: connections, inbound: connections, lines: 2 * connections, ids: 2 * connections });
+}
