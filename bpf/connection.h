@@ -57,22 +57,15 @@ struct {
 const volatile __u64 id_base = 0;
 const volatile __u32 cpus = 1;
 
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, __u64);
-} sequence SEC(".maps");
-
 /* Per-CPU, since a shared counter bounces between CPUs. The low 16 bits, the claims' tag, are never 0. */
 static __always_inline __u64 new_id(void)
 {
-	__u32 zero = 0;
-	__u64 *next = bpf_map_lookup_elem(&sequence, &zero);
-	__u64 id;
+	struct cpu *cpu = get_cpu();
+	__u64 *next, id;
 
-	if (!next)
+	if (!cpu)
 		return 1;
+	next = &cpu->sequence;
 	/* preemption on the same CPU (a tracepoint in process context, then one in softirq) must not see one value twice */
 	id = id_base + __sync_fetch_and_add(next, 1) * cpus + bpf_get_smp_processor_id();
 	if (id & 0xffff)

@@ -83,6 +83,10 @@ typedef struct {
 	int counter;
 } atomic_t;
 
+typedef struct {
+	int owned;
+} socket_lock_t;
+
 struct socket;
 
 struct sk_buff {
@@ -105,6 +109,7 @@ struct sock_exterr_skb {
 
 struct sock {
 	struct sock_common __sk_common;
+	socket_lock_t sk_lock;
 	__u16 sk_protocol;
 	int sk_err;
 	int sk_err_soft;

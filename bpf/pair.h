@@ -2,7 +2,8 @@
 /*
  * Pairs and their slots: who talks to whom, and what they counted. The words are defined in README.md.
  *
- * Twin in TypeScript: src/receiver/slots.ts (offsets from this object's BTF), src/semconv/pair-fields.ts (names).
+ * Twins in TypeScript: src/receiver/pairs.ts and slot-columns.ts (offsets from this object's BTF),
+ * src/semconv/pair-fields.ts (names).
  */
 #ifndef TCPLEDGER_PAIR_H
 #define TCPLEDGER_PAIR_H

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * One record of switches and counters, mapped by the agent. In a map of its own and not in global variables, so that
- * it outlives the agent with the other pinned maps. Twin in TypeScript: src/receiver/state.ts, offsets from BTF.
+ * it outlives the agent with the other pinned maps. Twin in TypeScript: src/receiver/kernel-state.ts, offsets from
+ * BTF.
  */
 #ifndef TCPLEDGER_STATE_H
 #define TCPLEDGER_STATE_H
@@ -32,6 +33,8 @@ struct state {
 	/* switches, set by the agent */
 	__u32 by_executable; /* pairs are told apart by the local end's comm */
 	__u32 record_events; /* which records go into the ring; 0: no logs pipeline */
+	__u32 counting;      /* both programs are attached: with one of the two, half of a connection would be seen */
+	__u32 reserved;
 	/* counters and high-water marks */
 	__u32 next_slot;      /* first never-used slot of the pairs' part */
 	__u32 next_coarse;    /* the same of the coarse part */
@@ -59,6 +62,29 @@ static __always_inline struct state *get_state(void)
 	__u32 zero = 0;
 
 	return bpf_map_lookup_elem(&state, &zero);
+}
+
+struct cpu {
+	__u64 sequence; /* of connection ids */
+	/* the transition that tcpledger_state has handled, until tcpledger_again has heard of it */
+	__u64 handled_socket;
+	__s32 handled_state;
+	__u32 reserved;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct cpu);
+} per_cpu SEC(".maps");
+
+/* This CPU's. Never NULL, as above. */
+static __always_inline struct cpu *get_cpu(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&per_cpu, &zero);
 }
 
 static __always_inline void count_error(enum operation operation)

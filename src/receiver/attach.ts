@@ -1,18 +1,19 @@
-/** Attaching the programs: the state hook for as long as the agent (or its pin) lives, adoption once. */
+/** Attaching the programs: those on the state hook for as long as the agent (or its pin) lives, adoption once. */
 import { TcpledgerError } from '../collector/errors.ts';
-import type { ProgramName } from './kernel.ts';
+import type { HOOKED_PROGRAMS, ProgramName } from './kernel.ts';
 import { errnoName, type Libbpf, type Pointer } from './libbpf.ts';
 import { loadFailure } from './load-failure.ts';
 import type { Pins } from './pins.ts';
 
-/** Attaches the state hook, or takes over the one that an earlier agent pinned. */
-export async function attachState(
+/** Attaches a program to the state hook, or takes over the one that an earlier agent pinned. */
+export async function attachHooked(
   libbpf: Libbpf,
+  name: (typeof HOOKED_PROGRAMS)[number],
   program: Pointer,
   pins: Pins | undefined,
   readLog: () => string,
 ): Promise<Pointer> {
-  const pinned = pins?.linkPath('tcpledger_state');
+  const pinned = pins?.linkPath(name);
   if (pins?.resumed && pinned) {
     const { link, errno } = libbpf.openLink(pinned);
     if (!link) throw pins.failure(pinned, errno);

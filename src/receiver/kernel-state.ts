@@ -17,6 +17,8 @@ const RECORD_BITS = { open: 1, close: 2, fail: 4 } as const;
 
 export interface KernelState {
   setByExecutable(on: boolean): void;
+  /** The hooked programs do nothing until they are all attached, and from when the first is taken off. */
+  setCounting(on: boolean): void;
   /** Which records go into the ring. */
   setRecords(events: readonly (keyof typeof RECORD_BITS)[]): void;
   recordsDropped(): number;
@@ -32,6 +34,7 @@ export function openKernelState(memory: ArrayBuffer, layout: Layout): KernelStat
   const errors = layout.offset('errors');
   return {
     setByExecutable: (on) => view.setUint32(layout.offset('by_executable'), on ? 1 : 0, true),
+    setCounting: (on) => view.setUint32(layout.offset('counting'), on ? 1 : 0, true),
     setRecords(events) {
       const bits = events.reduce((sum, event) => sum | RECORD_BITS[event], 0);
       view.setUint32(layout.offset('record_events'), bits, true);

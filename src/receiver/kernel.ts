@@ -15,7 +15,7 @@ export const MAPS = [
   'spare',
   'spare_coarse',
   'conns',
-  'sequence',
+  'per_cpu',
   'owners',
   'listeners',
   'records',
@@ -23,8 +23,11 @@ export const MAPS = [
 ] as const;
 export type MapName = (typeof MAPS)[number];
 
+/** The programs on inet_sock_set_state, in the order in which they must be attached. They outlive an agent as the maps do. */
+export const HOOKED_PROGRAMS = ['tcpledger_state', 'tcpledger_again'] as const;
+
 export const PROGRAMS = [
-  'tcpledger_state',
+  ...HOOKED_PROGRAMS,
   'tcpledger_settle',
   'tcpledger_adopt_listeners',
   'tcpledger_adopt_connections',

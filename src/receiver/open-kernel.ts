@@ -1,9 +1,17 @@
 /** Loads and attaches the kernel half through libbpf, and maps what it shares. */
 import { accessSync, readFileSync } from 'node:fs';
 import { TcpledgerError } from '../collector/errors.ts';
-import { adoptOlder, attachState } from './attach.ts';
+import { adoptOlder, attachHooked } from './attach.ts';
 import { type Layout, parseBtf } from './btf.ts';
-import { type Kernel, type KernelOptions, MAPS, type MapName, PROGRAMS, type ProgramName } from './kernel.ts';
+import {
+  HOOKED_PROGRAMS,
+  type Kernel,
+  type KernelOptions,
+  MAPS,
+  type MapName,
+  PROGRAMS,
+  type ProgramName,
+} from './kernel.ts';
 import { openKernelState } from './kernel-state.ts';
 import { type Libbpf, openLibbpf, type Pointer } from './libbpf.ts';
 import { loadFailure } from './load-failure.ts';
@@ -49,7 +57,7 @@ export async function openKernel(options: KernelOptions): Promise<Kernel> {
     setSizes(libbpf, object, options);
     setConstants(libbpf, object, btf.section('.rodata'), { ...options, coarseBase });
     if (options.pinPath !== '') {
-      pins = openPins(options.pinPath, options, MAPS, ['tcpledger_state']);
+      pins = openPins(options.pinPath, options, MAPS, HOOKED_PROGRAMS);
       for (const name of MAPS) libbpf.setPinPath(map(name), pins.mapPath(name));
     }
     const code = await libbpf.load(object);
@@ -60,8 +68,10 @@ export async function openKernel(options: KernelOptions): Promise<Kernel> {
     const state = libbpf.mmap(fd.state, pages(layouts.state.size), 0, true).view;
     const resumed = pins?.resumed ?? false;
     if (!resumed) startHighWaterMarks(new DataView(state), layouts.state, coarseBase);
-    options.onAttaching(openKernelState(state, layouts.state));
-    links.push(await attachState(libbpf, program('tcpledger_state'), pins, readLog));
+    const kernelState = openKernelState(state, layouts.state);
+    options.onAttaching(kernelState);
+    for (const name of HOOKED_PROGRAMS) links.push(await attachHooked(libbpf, name, program(name), pins, readLog));
+    kernelState.setCounting(true);
     if (options.adopt && !resumed) await adoptOlder(libbpf, program);
     pins?.complete();
 
@@ -91,7 +101,10 @@ export async function openKernel(options: KernelOptions): Promise<Kernel> {
       pushSpare: (slot) => libbpf.update(slot >= coarseBase ? fd.spare_coarse : fd.spare, null, wordOf(slot), 0),
       listeners: () => readAll(libbpf, fd.listeners, layouts.listener.size),
       statistics: (name) => libbpf.statistics(programFds[name]!),
-      detach,
+      async detach() {
+        if (!pins) kernelState.setCounting(false);
+        await detach();
+      },
       close,
     };
   } catch (error) {

@@ -23,7 +23,7 @@ export const PAIR_COUNTERS = [
   'resets_received',
 ] as const;
 
-/** `error_type` values of failed connects, in the order of `enum connect_error` (bpf/record.h): the array `errors` of the slot. */
+/** `error_type` values of failed connects, in the order of `enum connect_error` (bpf/pair.h): the array `errors` of the slot. */
 export const CONNECT_ERRORS = [
   'connection_refused',
   'timed_out',

@@ -17,6 +17,10 @@ test('the switches', () => {
   expect([kernel.stateWord('by_executable'), kernel.stateWord('record_events')]).toEqual([0, 0b001]);
   state.setRecords([]);
   expect(kernel.stateWord('record_events')).toBe(0);
+  state.setCounting(true);
+  expect(kernel.stateWord('counting')).toBe(1);
+  state.setCounting(false);
+  expect(kernel.stateWord('counting')).toBe(0);
   expect(kernel.stateWord('next_slot')).toBe(2);
 });
 

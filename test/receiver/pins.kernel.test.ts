@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { bpfObjectPath } from '../../src/build-info.ts';
-import { type Kernel, type KernelOptions, MAPS } from '../../src/receiver/kernel.ts';
+import { HOOKED_PROGRAMS, type Kernel, type KernelOptions, MAPS } from '../../src/receiver/kernel.ts';
 import { openKernel } from '../../src/receiver/open-kernel.ts';
 import { ownBpffs } from '../kernel/support/bpffs.ts';
 
@@ -67,12 +67,12 @@ describe.skipIf(reason !== undefined)(`pins${reason ? ` (skipped: ${reason})` : 
     expect(readdirSync(pinPath).filter((name) => name.startsWith('layout_'))).toHaveLength(1);
   });
 
-  test.for(['map_slots', 'link_tcpledger_state'])('without %s nothing is taken over', async (name) => {
+  test.for(['map_slots', 'link_tcpledger_again'])('without %s nothing is taken over', async (name) => {
     await open();
     await closeAll();
     unlinkSync(join(pinPath, name));
     expect((await open()).resumed).toBe(false);
-    expect(readdirSync(pinPath)).toHaveLength(MAPS.length + 2);
+    expect(readdirSync(pinPath)).toHaveLength(MAPS.length + HOOKED_PROGRAMS.length + 1);
   });
 
   test('a set that was never completed is not taken over', async () => {

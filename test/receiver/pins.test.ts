@@ -17,7 +17,7 @@ afterEach(() => {
   rmSync(directory, { recursive: true });
 });
 
-const open = (path: string) => openPins(path, LAYOUT, ['slots'], ['tcpledger_state']);
+const open = (path: string) => openPins(path, LAYOUT, ['slots'], ['tcpledger_again']);
 
 test.for(['a', 'a/b/c', '.'])('%s on no BPF file system is refused, and nothing is made there', (path) => {
   const attempt = () => open(join(directory, path));
