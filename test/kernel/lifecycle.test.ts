@@ -5,25 +5,10 @@ import { afterEach, expect, test } from 'vitest';
 import { type Agent, startAgent } from './support/agent.ts';
 import { ownBpffs } from './support/bpffs.ts';
 import { eventually } from './support/eventually.ts';
-import { type KernelObjects, kernelObjects } from './support/leftovers.ts';
+import { kernelObjects, nothingIsLeft } from './support/leftovers.ts';
 import { load } from './support/load.ts';
 import { CLIENT, pairOfPeers, SERVER } from './support/pair.ts';
 import { describeOnKernel } from './support/suite.ts';
-
-/** Everything that was not there before is gone. The kernel frees BPF objects a little later than they are closed. */
-async function nothingIsLeft(before: KernelObjects): Promise<void> {
-  await eventually(async () => {
-    const now = await kernelObjects();
-    const added = (kind: keyof KernelObjects): readonly string[] =>
-      now[kind].filter((id) => !before[kind].includes(id));
-    expect({
-      programs: added('programs'),
-      maps: added('maps'),
-      links: added('links'),
-      mounts: added('mounts'),
-    }).toEqual({ programs: [], maps: [], links: [], mounts: [] });
-  });
-}
 
 describeOnKernel('start, stop, kill and start again', () => {
   const agents: Agent[] = [];

@@ -175,17 +175,17 @@ describeOnKernel('files that cannot be used', () => {
 
     // and it is read when it is good again
     rename([
-      { name: 'renamed-client', ips: traffic.workloads[0].ips },
-      { name: 'renamed-server', ips: traffic.workloads[1].ips },
+      { name: 'renamed-caller', ips: traffic.workloads[0].ips },
+      { name: 'renamed-callee', ips: traffic.workloads[1].ips },
     ]);
     await eventually(() => expect(stderr()).toContain(`${identityFile} read again: 2 workloads, 0 services`));
     const before = traffic.connections;
     await traffic.run(50);
     await eventually(async () => {
-      const labels = { source_workload: 'renamed-client', destination_workload: 'renamed-server' };
+      const labels = { source_workload: 'renamed-caller', destination_workload: 'renamed-callee' };
       const page = await agent!.scrape();
       expect(page.sum('istio_tcp_connections_opened_total', { ...labels, reporter: 'source' })).toBe(50);
-      const both = ['client', 'renamed-client'].map((name) =>
+      const both = ['caller', 'renamed-caller'].map((name) =>
         page.sum('istio_tcp_connections_opened_total', { source_workload: name, reporter: 'source' }),
       );
       expect(both).toEqual([before, 50]);

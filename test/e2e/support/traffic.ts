@@ -8,6 +8,8 @@ import type { Page } from '../../kernel/support/prometheus-text.ts';
 
 const CLIENT = '10.73.200.1';
 const SERVER = '10.73.200.2';
+/** In a namespace of its own nobody else has it. The same all the time: one pair. */
+const PORT = 8080;
 
 /** Of one reporter: connections opened and closed, bytes to the server and to the client. */
 export const pairTotals = (page: Page, client: string, server: string, reporter: string): number[] => {
@@ -22,10 +24,10 @@ export const pairTotals = (page: Page, client: string, server: string, reporter:
 
 export class Traffic {
   readonly namespace: Namespace;
-  /** Both have these names unless a test gives the addresses to others. */
+  /** The two ends, unless a test gives their addresses to others. */
   readonly workloads = [
-    { name: 'client', ips: [CLIENT] },
-    { name: 'server', ips: [SERVER] },
+    { name: 'caller', ips: [CLIENT] },
+    { name: 'callee', ips: [SERVER] },
   ] as const;
   #connections = 0;
 
@@ -44,12 +46,12 @@ export class Traffic {
 
   /** So many connections, one after another or a few at once: 11 bytes there, 22 back. */
   async run(connections: number): Promise<void> {
-    await load(this.namespace, { address: SERVER, source: CLIENT, connections, send: 11, reply: 22 });
+    await load(this.namespace, { address: SERVER, port: PORT, source: CLIENT, connections, send: 11, reply: 22 });
     this.#connections += connections;
   }
 
   /** The page has all of it. */
-  async isOnPage(agent: Agent, client = 'client', server = 'server'): Promise<void> {
+  async isOnPage(agent: Agent, client = 'caller', server = 'callee'): Promise<void> {
     const n = this.#connections;
     const expected = [n, n, 11 * n, 22 * n];
     for (const reporter of ['source', 'destination']) {

@@ -1,6 +1,8 @@
 /** What the kernel holds that an agent may have left behind. */
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
+import { expect } from 'vitest';
 import { run } from './command.ts';
+import { eventually } from './eventually.ts';
 
 export interface KernelObjects {
   readonly programs: readonly string[];
@@ -31,3 +33,46 @@ export async function kernelObjects(): Promise<KernelObjects> {
       .filter((line) => line !== '' && !line.includes('/run/netns')),
   };
 }
+
+/**
+ * Everything that was not there before is gone, but for what a living process holds: that is another agent's. The
+ * kernel frees BPF objects a little later than they are closed.
+ */
+export async function nothingIsLeft(before: KernelObjects): Promise<void> {
+  await eventually(async () => {
+    const now = await kernelObjects();
+    const held = heldObjects();
+    const added = (kind: keyof KernelObjects, field: string): readonly string[] =>
+      now[kind].filter((name) => !before[kind].includes(name) && !held.has(`${field} ${name.split(' ')[0]}`));
+    expect({
+      programs: added('programs', 'prog_id'),
+      maps: added('maps', 'map_id'),
+      links: added('links', 'link_id'),
+      mounts: now.mounts.filter((mount) => !before.mounts.includes(mount)),
+    }).toEqual({ programs: [], maps: [], links: [], mounts: [] });
+  });
+}
+
+/** `prog_id 5`, `map_id 7`, …: what processes have descriptors of. */
+function heldObjects(): Set<string> {
+  const held = new Set<string>();
+  for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
+    for (const descriptor of listed(`/proc/${pid}/fdinfo`)) {
+      for (const [, field, id] of textOf(`/proc/${pid}/fdinfo/${descriptor}`).matchAll(/^(\w+_id):\s+(\d+)$/gm)) {
+        held.add(`${field} ${id}`);
+      }
+    }
+  }
+  return held;
+}
+
+/** Processes end while they are looked at. */
+const orElse = <T>(look: () => T, otherwise: T): T => {
+  try {
+    return look();
+  } catch {
+    return otherwise;
+  }
+};
+const listed = (directory: string): string[] => orElse(() => readdirSync(directory), []);
+const textOf = (path: string): string => orElse(() => readFileSync(path, 'utf8'), '');
