@@ -41,10 +41,13 @@ struct connection {
 	__u16 remote_port;
 	__u8 role;
 	__u8 adopted;
-	__u8 reserved[2];
+	__u8 syn_acked; /* bytes_acked counts the SYN: it was sent by this end */
+	__u8 reserved;
+	__u32 sent_base; /* bytes_acked without the SYN, less snd_una, modulo 2^32: the same as long as the connection lasts */
+	__u32 reserved2;
 	char comm[COMM_SIZE];
 };
-_Static_assert(sizeof(struct connection) == 120, "with its key of 8 bytes an element of conns holds 128");
+_Static_assert(sizeof(struct connection) == 128, "with its key of 8 bytes an element of conns holds 136");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

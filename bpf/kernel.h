@@ -151,7 +151,11 @@ struct tcp_sock {
 	struct inet_connection_sock inet_conn;
 	__u64 bytes_sent;
 	__u64 bytes_retrans;
+	__u64 bytes_acked;
 	__u64 bytes_received;
+	__u32 snd_una;
+	__u32 snd_nxt;
+	__u32 write_seq;
 	__u32 segs_out;
 	__u32 segs_in;
 	__u32 total_retrans;

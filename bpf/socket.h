@@ -70,13 +70,39 @@ static __always_inline bool fin_received(unsigned long flags)
 	return flags >> bpf_core_enum_value(enum sock_flags, SOCK_DONE) & 1;
 }
 
-/*
- * The exact counters: final at the transition to CLOSE. bytes_received counts the FIN as one; bytes_acked, the obvious
- * field, counts the SYN of the active opener and the own FIN too, and lags when a connection is aborted.
- */
-static __always_inline void read_exact(const struct tcp_sock *tp, struct reading *r)
+/* In these states a FIN is queued, if not sent. */
+static __always_inline bool is_closing(int state)
 {
-	r->value[CLAIM_SENT] = tp->bytes_sent - tp->bytes_retrans;
+	const __u32 closing = 1 << TCP_FIN_WAIT1 | 1 << TCP_FIN_WAIT2 | 1 << TCP_CLOSING | 1 << TCP_LAST_ACK;
+
+	return closing >> (state & 31) & 1;
+}
+
+/* What has left in order, whether acknowledged or not, SYN included if bytes_acked includes it. `state` is the one before the transition. */
+static __always_inline __u64 sequence_sent(const struct tcp_sock *tp, int state)
+{
+	bool fin_sent = is_closing(state) && tp->snd_nxt == tp->write_seq;
+
+	return tp->bytes_acked + (__u32)(tp->snd_nxt - tp->snd_una) - fin_sent;
+}
+
+/* Before anything is read of an established connection. */
+static __always_inline void begin_sent(const struct tcp_sock *tp, struct connection *conn)
+{
+	/* a connection that was restored (TCP_REPAIR) has sent no SYN */
+	conn->syn_acked = conn->role == ROLE_SOURCE && tp->bytes_acked;
+	conn->sent_base = (__u32)tp->bytes_acked - conn->syn_acked - tp->snd_una;
+}
+
+/*
+ * The exact counters: final at the transition to CLOSE. Sent is where the sequence stands, less SYN and FIN:
+ * bytes_sent - bytes_retrans, the obvious difference, counts a segment as often as the machine's own filter or queue
+ * refused it. bytes_received counts the FIN as one.
+ */
+static __always_inline void read_exact(const struct tcp_sock *tp, int state, const struct connection *conn,
+				       struct reading *r)
+{
+	r->value[CLAIM_SENT] = sequence_sent(tp, state) - conn->syn_acked;
 	r->value[CLAIM_RECEIVED] = tp->bytes_received - fin_received(tp->inet_conn.icsk_inet.sk.__sk_common.skc_flags);
 	r->value[CLAIM_SEGMENTS_SENT] = tp->segs_out;
 	r->value[CLAIM_SEGMENTS_RECEIVED] = tp->segs_in;
@@ -85,25 +111,31 @@ static __always_inline void read_exact(const struct tcp_sock *tp, struct reading
 }
 
 /*
- * A lower bound of a live socket's counters: bytes_sent is read before bytes_retrans, so a retransmission between the
- * two makes it smaller; one received byte is held back, since a FIN is counted before SOCK_DONE tells of it. The close
- * makes both exact. False when the socket could not be read.
+ * A lower bound of a live socket's counters. snd_una is not read: it moves beside bytes_acked, and one could be newer than
+ * the other; what bytes_acked was read to be tells where it was. A FIN may have been sent since the state was read later
+ * than snd_nxt, so it is taken for sent; one received byte is held back, since a FIN is counted before SOCK_DONE tells of
+ * it. The close makes both exact. False when the socket could not be read.
  */
-static __always_inline bool read_live(const struct tcp_sock *tp, struct reading *r)
+static __always_inline bool read_live(const struct tcp_sock *tp, const struct connection *conn, struct reading *r)
 {
-	__u64 sent = 0, retransmitted = 0, received = 0;
-	__u32 segments_sent = 0, segments_received = 0, retransmissions = 0, lost = 0;
+	__u64 acked = 0, received = 0;
+	__u32 next = 0, segments_sent = 0, segments_received = 0, retransmissions = 0, lost = 0;
+	unsigned char state = 0;
+	__s64 sent;
 
-	if (BPF_CORE_READ_INTO(&sent, tp, bytes_sent))
+	if (BPF_CORE_READ_INTO(&acked, tp, bytes_acked))
 		return false;
+	BPF_CORE_READ_INTO(&next, tp, snd_nxt);
 	barrier(); /* clang must not read these two in another order */
-	BPF_CORE_READ_INTO(&retransmitted, tp, bytes_retrans);
+	BPF_CORE_READ_INTO(&state, tp, inet_conn.icsk_inet.sk.__sk_common.skc_state);
 	BPF_CORE_READ_INTO(&received, tp, bytes_received);
 	BPF_CORE_READ_INTO(&segments_sent, tp, segs_out);
 	BPF_CORE_READ_INTO(&segments_received, tp, segs_in);
 	BPF_CORE_READ_INTO(&retransmissions, tp, total_retrans);
 	BPF_CORE_READ_INTO(&lost, tp, lost);
-	r->value[CLAIM_SENT] = sent > retransmitted ? sent - retransmitted : 0;
+	acked -= conn->syn_acked;
+	sent = acked + (__s32)(next + conn->sent_base - (__u32)acked) - is_closing(state);
+	r->value[CLAIM_SENT] = sent > 0 ? sent : 0;
 	r->value[CLAIM_RECEIVED] = received ? received - 1 : 0;
 	r->value[CLAIM_SEGMENTS_SENT] = segments_sent;
 	r->value[CLAIM_SEGMENTS_RECEIVED] = segments_received;

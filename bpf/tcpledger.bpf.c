@@ -216,6 +216,7 @@ static __always_inline void on_established(const struct sock *sk, const struct t
 	}
 	set_executable(&pair, conn);
 	conn->slot = slot_of(&pair);
+	begin_sent(tp, conn);
 	if (known) {
 		/* a settle takes a connection with an establishment for one with a slot */
 		barrier();
@@ -297,7 +298,7 @@ static __always_inline void on_close(const struct sock *sk, const struct tcp_soc
 	if (!slot)
 		return;
 	/* a settle that read the id before this line claims before the rest is taken, or not at all */
-	read_exact(tp, &final);
+	read_exact(tp, old_state, conn, &final);
 #pragma unroll
 	for (int i = 0; i < CLAIMS; i++)
 		gained[i] = claim_rest(&conn->claims[i], final.value[i], i);
@@ -355,6 +356,7 @@ static __always_inline void on_untracked_close(const struct sock *sk, const stru
 {
 	struct state *st = get_state();
 	struct connection conn = {};
+	__u64 payload;
 
 	if (!st || *(volatile __u64 *)&st->untracked == 0)
 		return;
@@ -369,6 +371,10 @@ static __always_inline void on_untracked_close(const struct sock *sk, const stru
 		if (is_loopback(pair.remote_ip))
 			return;
 	}
+	/* the other count of what was sent knows nothing of SYNs; where it counts too much the guess has to do */
+	payload = tp->bytes_sent - tp->bytes_retrans;
+	conn.syn_acked = sequence_sent(tp, old_state) > payload ||
+			 (sequence_sent(tp, old_state) < payload && conn.role == ROLE_SOURCE);
 	conn.opened_ns = bpf_ktime_get_boot_ns();
 	conn.established_ns = conn.opened_ns;
 	conn.slot = unattributed_slot(conn.role);
@@ -588,7 +594,7 @@ static long settle_connection(struct bpf_map *map, __u64 *key, struct connection
 	slot = get_slot(*(volatile __u32 *)&conn->slot);
 	if (!slot)
 		return 0;
-	if (!read_live(tp, &live)) {
+	if (!read_live(tp, conn, &live)) {
 		count_error(OP_SOCK_READ);
 		return 0;
 	}
@@ -731,7 +737,8 @@ int tcpledger_adopt_connections(struct bpf_iter__task_file *context)
 	slot = get_slot(conn.slot);
 	if (!slot)
 		return 0;
-	read_exact(tp, &before);
+	begin_sent(tp, &conn);
+	read_exact(tp, socket_state, &conn, &before);
 	conn.sent_before = before.value[CLAIM_SENT];
 	conn.received_before = before.value[CLAIM_RECEIVED];
 #pragma unroll

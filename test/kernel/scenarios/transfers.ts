@@ -1,4 +1,5 @@
 /** Payload, by every call that moves it. */
+import { eventually } from '../support/eventually.ts';
 import type { Socket } from '../support/socket.ts';
 import { EVERYWHERE, IPV4, LINKS, LOOPBACK4, type Place } from './places.ts';
 import { acceptor, BOTH_NORMAL, opener, type Reports, type Scenario, scenario } from './scenario.ts';
@@ -31,6 +32,27 @@ function exchange(
 }
 
 export const TRANSFERS: readonly Scenario[] = [
+  scenario({
+    name: "bytes that the machine's own packet filter refuses for a while",
+    places: LINKS,
+    repeat: 2,
+    ends: BOTH_NORMAL,
+    async play(stage) {
+      const pair = await stage.conversed();
+      const lift = await stage.clientNamespace.filter('output', `${stage.towards('server')} drop`);
+      await pair.client.send(5_000);
+      // the kernel's bytes_sent counts each attempt
+      await eventually(async () => {
+        const { kernelSent } = await pair.client.info();
+        if (kernelSent === undefined || kernelSent <= 5_011) throw new Error(`only ${kernelSent} bytes tried`);
+      });
+      await lift();
+      await pair.server.receive(5_000);
+      const { client, server } = await ended(pair);
+      // so it is no witness here
+      return { client: client.map(({ kernelSent: _, ...report }) => report), server };
+    },
+  }),
   exchange('one byte', EVERYWHERE, async ({ client, server }) => {
     await client.send(1);
     await server.receive(1);
