@@ -188,6 +188,18 @@ struct bpf_iter__task_file {
 
 #pragma clang attribute pop
 
+/*
+ * A full barrier: an atomic exchange is one on every machine. A settle reads what other CPUs write, and loads may pass
+ * each other where memory is weakly ordered.
+ */
+static __always_inline void full_barrier(void)
+{
+	__u64 word = 0;
+
+	__sync_lock_test_and_set(&word, 1);
+	barrier();
+}
+
 enum sock_flags {
 	SOCK_DONE = 1, /* FIN received; include/net/sock.h, relocated by CO-RE */
 };

@@ -116,25 +116,25 @@ static __always_inline void read_exact(const struct tcp_sock *tp, int state, con
  * than snd_nxt, so it is taken for sent; one received byte is held back, since a FIN is counted before SOCK_DONE tells of
  * it. The close makes both exact. False when the socket could not be read.
  */
-static __always_inline bool read_live(const struct tcp_sock *tp, const struct connection *conn, struct reading *r)
+static __always_inline bool read_live(const struct tcp_sock *tp, const struct connection *conn, struct reading *r,
+				      unsigned char *state)
 {
 	__u64 acked = 0, received = 0;
 	__u32 next = 0, segments_sent = 0, segments_received = 0, retransmissions = 0, lost = 0;
-	unsigned char state = 0;
 	__s64 sent;
 
 	if (BPF_CORE_READ_INTO(&acked, tp, bytes_acked))
 		return false;
 	BPF_CORE_READ_INTO(&next, tp, snd_nxt);
 	barrier(); /* clang must not read these two in another order */
-	BPF_CORE_READ_INTO(&state, tp, inet_conn.icsk_inet.sk.__sk_common.skc_state);
+	BPF_CORE_READ_INTO(state, tp, inet_conn.icsk_inet.sk.__sk_common.skc_state);
 	BPF_CORE_READ_INTO(&received, tp, bytes_received);
 	BPF_CORE_READ_INTO(&segments_sent, tp, segs_out);
 	BPF_CORE_READ_INTO(&segments_received, tp, segs_in);
 	BPF_CORE_READ_INTO(&retransmissions, tp, total_retrans);
 	BPF_CORE_READ_INTO(&lost, tp, lost);
 	acked -= conn->syn_acked;
-	sent = acked + (__s32)(next + conn->sent_base - (__u32)acked) - is_closing(state);
+	sent = acked + (__s32)(next + conn->sent_base - (__u32)acked) - is_closing(*state);
 	r->value[CLAIM_SENT] = sent > 0 ? sent : 0;
 	r->value[CLAIM_RECEIVED] = received ? received - 1 : 0;
 	r->value[CLAIM_SEGMENTS_SENT] = segments_sent;

@@ -9,7 +9,7 @@
 
 #include "kernel.h"
 
-/* Where a helper failed. Counted, never logged. Names in TypeScript: KERNEL_OPERATIONS, in this order. */
+/* Where a helper failed, or what was missed. Counted, never logged. Names in TypeScript: KERNEL_OPERATIONS, in this order. */
 enum operation {
 	OP_CONNS_UPDATE,
 	OP_INDEX_UPDATE,
@@ -19,6 +19,8 @@ enum operation {
 	OP_LISTENERS_UPDATE,
 	OP_SOCK_CAST,
 	OP_SOCK_READ,
+	OP_CONNS_DELETE,
+	OP_CLOSE_MISSED,
 	OPERATIONS,
 };
 
@@ -38,7 +40,7 @@ struct state {
 	/* counters and high-water marks */
 	__u32 next_slot;      /* first never-used slot of the pairs' part */
 	__u32 next_coarse;    /* the same of the coarse part */
-	__u64 untracked;      /* connections open now that conns had no room for */
+	__s64 untracked;      /* connections open now that conns had no room for */
 	__u64 records_dropped; /* the ring was full */
 	__u64 overflow_coarse;
 	__u64 overflow_unattributed;

@@ -131,10 +131,12 @@ static __always_inline void set_executable(struct pair *pair, const struct conne
 		__builtin_memcpy(pair->comm, conn->comm, COMM_SIZE);
 }
 
-static __always_inline void fill_record(struct record *record, const struct sock *sk, const struct tcp_sock *tp,
-					const struct connection *conn, const struct slot *slot, enum event event)
+/* `id` is apart: that of an ending connection is zeroed already. */
+static __always_inline void fill_record(struct record *record, __u64 id, const struct sock *sk,
+					const struct tcp_sock *tp, const struct connection *conn,
+					const struct slot *slot, enum event event)
 {
-	record->id = conn->id;
+	record->id = id;
 	record->opened_ns = conn->opened_ns;
 	record->established_ns = conn->established_ns;
 	record->sent = 0;
@@ -160,6 +162,42 @@ static __always_inline void fill_record(struct record *record, const struct sock
 	__builtin_memcpy(record->comm, conn->comm, COMM_SIZE);
 }
 
+/* Zeroes the id and returns it. 0: somebody else has ended the connection. */
+static __always_inline __u64 end_connection(struct connection *conn)
+{
+	/* an exchange: a settle must see it before anything that happens to the socket from now on */
+	return __sync_lock_test_and_set(&conn->id, 0);
+}
+
+/*
+ * The end of a connection whose transition to CLOSE was not seen: adoption reads a socket's state, and may be late with
+ * the connection that it makes of it. What it had gained since the last settle is not known any more.
+ */
+static __always_inline void on_missed_close(struct connection *conn)
+{
+	struct slot *slot = get_slot(conn->slot);
+
+	count_error(OP_CLOSE_MISSED);
+	if (!slot)
+		return;
+	add(&slot->closed, 1);
+	slot_changed(slot);
+}
+
+/* 0, or why there is no room. */
+static __always_inline long insert_connection(const __u64 *key, const struct connection *conn)
+{
+	long failed = bpf_map_update_elem(&conns, key, conn, BPF_NOEXIST);
+	struct connection *former;
+
+	if (failed != -EEXIST)
+		return failed;
+	former = bpf_map_lookup_elem(&conns, key);
+	if (former && end_connection(former) && former->established_ns)
+		on_missed_close(former);
+	return bpf_map_update_elem(&conns, key, conn, BPF_ANY);
+}
+
 /* Connect: tcp_v4_connect, tcp_v6_connect, in process context. The local port is not chosen yet. */
 static __always_inline void on_syn_sent(const struct sock *sk)
 {
@@ -171,7 +209,7 @@ static __always_inline void on_syn_sent(const struct sock *sk)
 	conn.role = ROLE_SOURCE;
 	conn.pid = current_process(conn.comm);
 	/* full: tried again when the connection is established; its opening is then the handshake's end */
-	bpf_map_update_elem(&conns, &key, &conn, BPF_ANY);
+	insert_connection(&key, &conn);
 }
 
 /*
@@ -218,12 +256,11 @@ static __always_inline void on_established(const struct sock *sk, const struct t
 	conn->slot = slot_of(&pair);
 	begin_sent(tp, conn);
 	if (known) {
-		/* a settle takes a connection with an establishment for one with a slot */
-		barrier();
-		known->established_ns = now;
+		/* last, by an exchange: a settle takes a connection with an establishment for one with a slot */
+		__sync_lock_test_and_set(&known->established_ns, now);
 	} else {
 		fresh.established_ns = now;
-		if (bpf_map_update_elem(&conns, &key, &fresh, BPF_ANY)) {
+		if (insert_connection(&key, &fresh)) {
 			st = get_state();
 			if (!st)
 				return;
@@ -242,14 +279,15 @@ static __always_inline void on_established(const struct sock *sk, const struct t
 
 	record = reserve_record(RECORD_OPEN);
 	if (record) {
-		fill_record(record, sk, tp, conn, slot, EVENT_OPEN);
+		fill_record(record, conn->id, sk, tp, conn, slot, EVENT_OPEN);
 		record->time_ns = now;
 		submit_record(record);
 	}
 }
 
 /* The connect failed: `conn` may be a stand-in when conns had no room. */
-static __always_inline void on_failure(const struct sock *sk, const struct tcp_sock *tp, struct connection *conn)
+static __always_inline void on_failure(const struct sock *sk, const struct tcp_sock *tp, struct connection *conn,
+				       __u64 id)
 {
 	int failed_with = connect_errno_of(sk);
 	enum connect_error error = connect_error_of(failed_with, tp);
@@ -274,7 +312,7 @@ static __always_inline void on_failure(const struct sock *sk, const struct tcp_s
 
 	record = reserve_record(RECORD_FAIL);
 	if (record) {
-		fill_record(record, sk, tp, conn, slot, EVENT_FAIL);
+		fill_record(record, id, sk, tp, conn, slot, EVENT_FAIL);
 		record->time_ns = bpf_ktime_get_boot_ns();
 		record->connect_error = error;
 		record->sk_err = failed_with;
@@ -285,10 +323,10 @@ _Static_assert((CONNECT_ERRORS & (CONNECT_ERRORS - 1)) == 0, "errors are indexed
 
 /* Counts the end of an established connection, and takes what its counters hold beyond what settles have claimed. */
 static __always_inline void on_close(const struct sock *sk, const struct tcp_sock *tp, struct connection *conn,
-				     int old_state)
+				     __u64 id, int old_state)
 {
 	enum close_reason reason = close_reason_of(old_state, sk->sk_err);
-	__u64 now = bpf_ktime_get_boot_ns(), id = conn->id;
+	__u64 now = bpf_ktime_get_boot_ns();
 	__u64 gained[CLAIMS];
 	struct reading final;
 	struct record *record;
@@ -297,7 +335,7 @@ static __always_inline void on_close(const struct sock *sk, const struct tcp_soc
 
 	if (!slot)
 		return;
-	/* a settle that read the id before this line claims before the rest is taken, or not at all */
+	/* a settle that read the id before it was zeroed claims before the rest is taken, or not at all */
 	read_exact(tp, old_state, conn, &final);
 #pragma unroll
 	for (int i = 0; i < CLAIMS; i++)
@@ -320,8 +358,7 @@ static __always_inline void on_close(const struct sock *sk, const struct tcp_soc
 
 	record = reserve_record(RECORD_CLOSE);
 	if (record) {
-		fill_record(record, sk, tp, conn, slot, EVENT_CLOSE);
-		record->id = id;
+		fill_record(record, id, sk, tp, conn, slot, EVENT_CLOSE);
 		record->time_ns = now;
 		record->sent = final.value[CLAIM_SENT] - conn->sent_before;
 		record->received = final.value[CLAIM_RECEIVED] - conn->received_before;
@@ -358,7 +395,8 @@ static __always_inline void on_untracked_close(const struct sock *sk, const stru
 	struct connection conn = {};
 	__u64 payload;
 
-	if (!st || *(volatile __u64 *)&st->untracked == 0)
+	/* below 0 by those of the older ones that closed meanwhile */
+	if (!st || *(volatile __s64 *)&st->untracked <= 0)
 		return;
 	conn.id = new_id();
 	conn.role = guess_role(sk, tp);
@@ -379,7 +417,7 @@ static __always_inline void on_untracked_close(const struct sock *sk, const stru
 	conn.established_ns = conn.opened_ns;
 	conn.slot = unattributed_slot(conn.role);
 	__sync_fetch_and_add(&st->untracked, -1);
-	on_close(sk, tp, &conn, old_state);
+	on_close(sk, tp, &conn, conn.id, old_state);
 }
 
 /* `listener` comes with its process and zeroes; a listener that is known already (`flags` BPF_NOEXIST) is left as it is. */
@@ -447,8 +485,9 @@ static __always_inline void on_end(const struct sock *sk, const struct tcp_sock 
 {
 	__u64 key = (__u64)sk;
 	struct connection *conn = bpf_map_lookup_elem(&conns, &key);
+	__u64 id = conn ? end_connection(conn) : 0;
 
-	if (!conn) {
+	if (!conn || !id) {
 		struct connection stand_in = {};
 
 		if (old_state == TCP_SYN_SENT) {
@@ -456,18 +495,19 @@ static __always_inline void on_end(const struct sock *sk, const struct tcp_sock 
 			stand_in.role = ROLE_SOURCE;
 			stand_in.opened_ns = bpf_ktime_get_boot_ns();
 			stand_in.pid = current_process(stand_in.comm);
-			on_failure(sk, tp, &stand_in);
+			on_failure(sk, tp, &stand_in, stand_in.id);
 		} else if (old_state != TCP_SYN_RECV) {
 			on_untracked_close(sk, tp, old_state);
 		}
 		return;
 	}
 	if (conn->established_ns)
-		on_close(sk, tp, conn, old_state);
+		on_close(sk, tp, conn, id, old_state);
 	else
-		on_failure(sk, tp, conn);
-	conn->id = 0;
-	bpf_map_delete_elem(&conns, &key);
+		on_failure(sk, tp, conn, id);
+	/* one that stays is nobody's, and the next socket at this address takes its place */
+	if (bpf_map_delete_elem(&conns, &key))
+		count_error(OP_CONNS_DELETE);
 }
 
 /*
@@ -582,35 +622,45 @@ int BPF_PROG(tcpledger_again, const struct sock *sk, int old_state, int new_stat
 /* One connection of conns, while other CPUs open and close. */
 static long settle_connection(struct bpf_map *map, __u64 *key, struct connection *conn, void *context)
 {
-	const struct tcp_sock *tp = (const struct tcp_sock *)*key;
 	__u64 id = *(volatile __u64 *)&conn->id;
-	__u64 gained[CLAIMS], any = 0;
+	__u64 established_ns = *(volatile __u64 *)&conn->established_ns;
+	__u64 gained[CLAIMS], any = 0, socket;
+	unsigned char socket_state = 0;
 	struct reading live;
 	struct slot *slot;
 
 	(*(__u64 *)context)++;
-	if (!id || !*(volatile __u64 *)&conn->established_ns)
+	if (!id || !established_ns)
 		return 0;
+	/* the key after the id: an element that is reused in between has another id, and is found out below */
+	full_barrier();
+	socket = *(volatile __u64 *)key;
 	slot = get_slot(*(volatile __u32 *)&conn->slot);
 	if (!slot)
 		return 0;
-	if (!read_live(tp, conn, &live)) {
+	if (!read_live((const struct tcp_sock *)socket, conn, &live, &socket_state)) {
 		count_error(OP_SOCK_READ);
 		return 0;
 	}
 	/* the close zeroes the id before the socket is anybody else's: unchanged, the reading was this connection's */
-	barrier();
-	if (*(volatile __u64 *)&conn->id != id)
+	full_barrier();
+	if (*(volatile __u64 *)key != socket || *(volatile __u64 *)&conn->id != id)
 		return 0;
 #pragma unroll
 	for (int i = 0; i < CLAIMS; i++) {
 		gained[i] = claim(&conn->claims[i], id, live.value[i], i);
 		any |= gained[i];
 	}
-	if (!any)
-		return 0;
-	count_claimed(slot, gained);
-	slot_changed(slot);
+	if (any) {
+		count_claimed(slot, gained);
+		slot_changed(slot);
+	}
+	/* a close that is seen zeroes the id before the socket has this state */
+	if (socket_state == TCP_CLOSE && __sync_val_compare_and_swap(&conn->id, id, 0) == id) {
+		on_missed_close(conn);
+		if (bpf_map_delete_elem(&conns, &socket))
+			count_error(OP_CONNS_DELETE);
+	}
 	return 0;
 }
 
@@ -749,7 +799,7 @@ int tcpledger_adopt_connections(struct bpf_iter__task_file *context)
 	failed = bpf_map_update_elem(&conns, &key, &conn, BPF_NOEXIST);
 	if (failed) {
 		__sync_fetch_and_add(&slot->adopted, -1);
-			if (failed != -EEXIST)
+		if (failed != -EEXIST)
 			count_error(OP_CONNS_UPDATE);
 	}
 	slot_changed(slot);

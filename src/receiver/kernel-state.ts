@@ -11,6 +11,8 @@ export const KERNEL_OPERATIONS = [
   'listeners_update',
   'sock_cast',
   'sock_read',
+  'conns_delete',
+  'close_missed',
 ] as const;
 
 const RECORD_BITS = { open: 1, close: 2, fail: 4 } as const;
