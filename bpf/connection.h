@@ -56,7 +56,10 @@ struct {
 	__type(value, struct connection);
 } conns SEC(".maps");
 
-/* Connection ids: the second of the boot in which the program was loaded, above a sequence. Unique within a boot. */
+/*
+ * Connection ids: four times the nanoseconds from the boot to the loading of the program, plus a sequence. Unique within a
+ * boot: no agent makes ids as fast as the next one's first id moves on, however soon it is started again.
+ */
 const volatile __u64 id_base = 0;
 const volatile __u32 cpus = 1;
 

@@ -72,6 +72,8 @@ export interface Libbpf {
   mmap(fd: number, length: number, offset: number, writable: boolean): Mapping;
   /** Exchanges what is behind a read-only mapping, in one call: its address and its view stay. */
   remap(mapping: Mapping, fd: number, offset: number): void;
+  /** Bytes of a page: 4,096, or 16 or 64 KiB on some arm64 kernels. */
+  pageBytes(): number;
   /** Nanoseconds since boot, suspended time included: bpf_ktime_get_boot_ns. */
   bootTimeNs(): number;
 }
@@ -164,6 +166,7 @@ export function openLibbpf(): Libbpf {
     ),
     read: declare<[number, Buffer, number], number>(libc, 'int64_t read(int fd, void *buffer, size_t count)'),
     close: declare<[number], number>(libc, 'int close(int fd)'),
+    sysconf: declare<[number], number>(libc, 'long sysconf(int name)'),
     clock: libc.func('clock_gettime', 'int', ['int', koffi.out(koffi.pointer(Timespec))]),
   };
 
@@ -260,6 +263,7 @@ export function openLibbpf(): Libbpf {
     },
     remap: ({ address, view }, fd, offset) =>
       void map(address, view.byteLength, PROT_READ, MAP_SHARED | MAP_FIXED, fd, offset),
+    pageBytes: () => Number(c.sysconf(SC_PAGESIZE)),
     bootTimeNs() {
       const now: { seconds?: number; nanos?: number } = {};
       c.clock(CLOCK_BOOTTIME, now);
@@ -269,6 +273,7 @@ export function openLibbpf(): Libbpf {
 }
 
 const CLOCK_BOOTTIME = 7;
+const SC_PAGESIZE = 30;
 
 /** struct bpf_test_run_opts with nothing in it but its size: a `syscall` program without a context. */
 const TEST_RUN_OPTIONS = Buffer.alloc(80);

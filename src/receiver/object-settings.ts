@@ -36,7 +36,7 @@ export function setConstants(
   view.setUint32(rodata.offset('coarse_base'), coarseBase, true);
   view.setUint8(rodata.offset('count_loopback'), loopback ? 1 : 0);
   view.setUint32(rodata.offset('cpus'), possibleCpus(), true);
-  view.setBigUint64(rodata.offset('id_base'), BigInt(Math.floor(libbpf.bootTimeNs() / 1e9)) << 32n, true);
+  view.setBigUint64(rodata.offset('id_base'), BigInt(Math.floor(libbpf.bootTimeNs())) << 2n, true);
   const bounds = rodata.offset('histogram_bounds');
   PAIR_HISTOGRAMS.forEach((histogram, h) => {
     histogram.bounds.forEach((bound, i) => {

@@ -22,7 +22,6 @@ import { createSlotMemory, SLOTS_PER_CHUNK, type SlotMemory } from './slot-memor
 
 const KERNEL_BTF = '/sys/kernel/btf/vmlinux';
 const BOOT_ID = '/proc/sys/kernel/random/boot_id';
-const PAGE = 4096;
 /** 6,000 records: exchanging its pages costs a record some nanoseconds. */
 const RING_WINDOW = 1024 * 1024;
 
@@ -54,7 +53,11 @@ export async function openKernel(options: KernelOptions): Promise<Kernel> {
     const program = (name: ProgramName) => libbpf.program(object, name);
     const slotCount = options.maxPairs;
     const coarseBase = slotCount - (slotCount >>> 3);
-    setSizes(libbpf, object, options);
+    const pageBytes = libbpf.pageBytes();
+    const pages = (bytes: number) => Math.ceil(bytes / pageBytes) * pageBytes;
+    /* the kernel wants whole pages, and pages are larger on some machines */
+    const ringBytes = Math.max(options.ringBytes, pageBytes);
+    setSizes(libbpf, object, { ...options, ringBytes });
     setConstants(libbpf, object, btf.section('.rodata'), { ...options, coarseBase });
     if (options.pinPath !== '') {
       pins = openPins(options.pinPath, options, MAPS, HOOKED_PROGRAMS);
@@ -64,7 +67,7 @@ export async function openKernel(options: KernelOptions): Promise<Kernel> {
     if (code < 0) throw loadFailure(-code, readLog());
 
     const fd = Object.fromEntries(MAPS.map((name) => [name, libbpf.mapFd(map(name))])) as Record<MapName, number>;
-    const slots = mapSlots(libbpf, fd.slots, layouts.slot, slotCount);
+    const slots = mapSlots(libbpf, fd.slots, layouts.slot, slotCount, pages);
     const state = libbpf.mmap(fd.state, pages(layouts.state.size), 0, true).view;
     const resumed = pins?.resumed ?? false;
     if (!resumed) startHighWaterMarks(new DataView(state), layouts.state, coarseBase);
@@ -89,7 +92,7 @@ export async function openKernel(options: KernelOptions): Promise<Kernel> {
       maxConnections: options.maxConnections,
       slots,
       state,
-      ring: mapRing(libbpf, fd.records, options.ringBytes),
+      ring: mapRing(libbpf, fd.records, ringBytes, pageBytes),
       resumed,
       /* the kernel gives a map's number once a boot */
       mapsId: `${readFileSync(BOOT_ID, 'latin1').trim()}/${libbpf.mapId(fd.slots)}`,
@@ -143,7 +146,13 @@ function startHighWaterMarks(state: DataView, layout: Layout, coarseBase: number
   state.setUint32(layout.offset('next_coarse'), coarseBase, true);
 }
 
-function mapSlots(libbpf: Libbpf, fd: number, slot: Layout, slotCount: number): SlotMemory {
+function mapSlots(
+  libbpf: Libbpf,
+  fd: number,
+  slot: Layout,
+  slotCount: number,
+  pages: (bytes: number) => number,
+): SlotMemory {
   const chunkBytes = slot.size * SLOTS_PER_CHUNK;
   return createSlotMemory(slot, (chunk) => {
     const length = pages(Math.min(chunkBytes, slot.size * slotCount - chunk * chunkBytes));
@@ -152,13 +161,14 @@ function mapSlots(libbpf: Libbpf, fd: number, slot: Layout, slotCount: number): 
 }
 
 /** The positions' pages, and a window of the data behind them. */
-function mapRing(libbpf: Libbpf, fd: number, bytes: number): RingMemory {
-  const dataAt = 2 * PAGE;
+function mapRing(libbpf: Libbpf, fd: number, bytes: number, pageBytes: number): RingMemory {
+  const dataAt = 2 * pageBytes;
   const window = libbpf.mmap(fd, Math.min(RING_WINDOW, 2 * bytes), dataAt, false);
   return {
-    consumer: libbpf.mmap(fd, PAGE, 0, true).view,
-    producer: libbpf.mmap(fd, PAGE, PAGE, false).view,
+    consumer: libbpf.mmap(fd, pageBytes, 0, true).view,
+    producer: libbpf.mmap(fd, pageBytes, pageBytes, false).view,
     bytes,
+    pageBytes,
     window: window.view,
     slide: (offset) => libbpf.remap(window, fd, dataAt + offset),
   };
@@ -175,5 +185,3 @@ function readAll(libbpf: Libbpf, fd: number, valueBytes: number): Buffer[] {
     key = next;
   }
 }
-
-const pages = (bytes: number): number => Math.ceil(bytes / PAGE) * PAGE;

@@ -8,7 +8,6 @@
 const BUSY = 0x80000000;
 const DISCARDED = 0x40000000;
 const HEADER_BYTES = 8;
-const PAGE = 4096;
 
 export interface RingMemory {
   /** The page of the consumer's position (writable) and that of the producer's. */
@@ -16,6 +15,7 @@ export interface RingMemory {
   readonly producer: ArrayBuffer;
   /** Bytes of the data area, a power of two. */
   readonly bytes: number;
+  readonly pageBytes: number;
   /** The window; at least as long as a page and the longest record together. */
   readonly window: ArrayBuffer;
   /** Puts the window at this offset (a multiple of the page size) of the doubled data area. */
@@ -46,7 +46,7 @@ export function openRing(ring: RingMemory): Ring {
   const reach = (position: number, length: number): number => {
     const offset = position % ring.bytes;
     if (offset < start || offset + length > start + windowBytes) {
-      start = Math.min(offset - (offset % PAGE), 2 * ring.bytes - windowBytes);
+      start = Math.min(offset - (offset % ring.pageBytes), 2 * ring.bytes - windowBytes);
       ring.slide(start);
     }
     return offset - start;

@@ -13,14 +13,16 @@ export class FakeRing implements RingMemory {
   readonly consumer = new ArrayBuffer(PAGE);
   readonly producer = new ArrayBuffer(PAGE);
   readonly bytes: number;
+  readonly pageBytes: number;
   readonly window: ArrayBuffer;
   /** Offsets that the window was put at. */
   readonly slides: number[] = [];
   readonly #data: Buffer;
   #windowAt = 0;
 
-  constructor(bytes: number, windowBytes = Math.min(1024 * 1024, 2 * bytes), startPosition = 0n) {
+  constructor(bytes: number, windowBytes = Math.min(1024 * 1024, 2 * bytes), startPosition = 0n, pageBytes = PAGE) {
     this.bytes = bytes;
+    this.pageBytes = pageBytes;
     this.window = new ArrayBuffer(windowBytes);
     this.#data = Buffer.alloc(bytes, 0xaa);
     new BigUint64Array(this.consumer)[0] = startPosition;
@@ -29,7 +31,7 @@ export class FakeRing implements RingMemory {
   }
 
   slide(offset: number): void {
-    if (offset % PAGE !== 0) throw new Error(`the window cannot be put at ${offset}: no multiple of a page`);
+    if (offset % this.pageBytes !== 0) throw new Error(`the window cannot be put at ${offset}: no multiple of a page`);
     if (offset + this.window.byteLength > 2 * this.bytes) throw new Error(`a window at ${offset} leaves the data area`);
     this.slides.push(offset);
     this.#windowAt = offset;

@@ -85,6 +85,16 @@ test('a record that wraps is seen in one piece', () => {
   expect([...drain(ring, 144)[0]!]).toEqual(Array.from({ length: 144 }, (_, i) => i));
 });
 
+test('pages may be larger than 4 KiB', () => {
+  const memory = new FakeRing(1024 * 1024, 128 * 1024, 0n, 64 * 1024);
+  const ring = openRing(memory);
+  for (let round = 0; round < 20_000; round++) {
+    memory.write(text(144, round & 255));
+    expect(drain(ring, 144)).toEqual([text(144, round & 255)]);
+  }
+  expect(new Set(memory.slides).size).toBeGreaterThan(8);
+});
+
 test('the window moves along, on whole pages and never out of the data', () => {
   const memory = new FakeRing(64 * 1024, 8192);
   const ring = openRing(memory);
