@@ -37,8 +37,8 @@ struct listener {
 	__u8 local_ip[16];
 	__u32 netns;
 	__u32 pid;
-	__u16 port;
-	__u16 reserved;
+	__u16 port;   /* 0: listens without having been bound, the kernel's choice is not known yet */
+	__u16 absent; /* settles in a row that found it not to listen */
 	__u32 queue;       /* connections waiting for accept: sk_ack_backlog */
 	__u32 queue_limit; /* sk_max_ack_backlog */
 	__u32 drops;       /* sk_drops, modulo 2^32 */

@@ -420,12 +420,56 @@ static __always_inline void on_untracked_close(const struct sock *sk, const stru
 	on_close(sk, tp, &conn, conn.id, old_state);
 }
 
-/* `listener` comes with its process and zeroes; a listener that is known already (`flags` BPF_NOEXIST) is left as it is. */
-static __always_inline void remember_listener(const struct sock *sk, struct listener listener, __u64 flags)
+static __always_inline void owner_key_of_listener(struct owner_key *key, const struct listener *listener)
+{
+	key->cgroup_id = listener->cgroup_id;
+	key->netns = listener->netns;
+	key->port = listener->port;
+	key->reserved = 0;
+}
+
+/* Makes the listener's process the owner of its port, or one of several. */
+static __always_inline void share_owner(const struct listener *listener)
+{
+	struct owner_key key;
+	struct owner fresh = {}, *owner;
+
+	if (!listener->port)
+		return;
+	owner_key_of_listener(&key, listener);
+	owner = bpf_map_lookup_elem(&owners, &key);
+	if (owner) {
+		__sync_fetch_and_add(&owner->listeners, 1);
+		return;
+	}
+	fresh.pid = listener->pid;
+	fresh.listeners = 1;
+	__builtin_memcpy(fresh.comm, listener->comm, COMM_SIZE);
+	if (bpf_map_update_elem(&owners, &key, &fresh, BPF_ANY))
+		count_error(OP_OWNERS_UPDATE);
+}
+
+static __always_inline void forget_listener(__u64 key)
+{
+	struct listener *listener = bpf_map_lookup_elem(&listeners, &key);
+	struct owner_key owner_key;
+	struct owner *owner;
+
+	if (!listener)
+		return;
+	owner_key_of_listener(&owner_key, listener);
+	/* a settle may be at it too: who deletes it gives its share of the owner back */
+	if (bpf_map_delete_elem(&listeners, &key))
+		return;
+	owner = bpf_map_lookup_elem(&owners, &owner_key);
+	if (owner && __sync_fetch_and_add(&owner->listeners, -1) == 1)
+		bpf_map_delete_elem(&owners, &owner_key);
+}
+
+/* `listener` comes with its process and zeroes. False when one is known at this address. */
+static __always_inline bool remember_listener(const struct sock *sk, struct listener listener)
 {
 	__u64 key = (__u64)sk;
-	struct owner_key owner_key;
-	struct owner fresh = {}, *owner;
 	struct pair pair = {};
 	long failed;
 
@@ -434,24 +478,14 @@ static __always_inline void remember_listener(const struct sock *sk, struct list
 	listener.cgroup_id = pair.cgroup_id;
 	listener.netns = pair.netns;
 	__builtin_memcpy(listener.local_ip, pair.local_ip, 16);
-	failed = bpf_map_update_elem(&listeners, &key, &listener, flags);
-	if (failed) {
-		if (failed != -EEXIST)
-			count_error(OP_LISTENERS_UPDATE);
-		return;
-	}
-
-	owner_key_of(&owner_key, &pair);
-	owner = bpf_map_lookup_elem(&owners, &owner_key);
-	if (owner) {
-		__sync_fetch_and_add(&owner->listeners, 1);
-		return;
-	}
-	fresh.pid = listener.pid;
-	fresh.listeners = 1;
-	__builtin_memcpy(fresh.comm, listener.comm, COMM_SIZE);
-	if (bpf_map_update_elem(&owners, &owner_key, &fresh, BPF_ANY))
-		count_error(OP_OWNERS_UPDATE);
+	failed = bpf_map_update_elem(&listeners, &key, &listener, BPF_NOEXIST);
+	if (failed == -EEXIST)
+		return false;
+	if (failed)
+		count_error(OP_LISTENERS_UPDATE);
+	else
+		share_owner(&listener);
+	return true;
 }
 
 /* inet_csk_listen_start, in process context. */
@@ -460,25 +494,11 @@ static __always_inline void on_listen(const struct sock *sk)
 	struct listener listener = {};
 
 	listener.pid = current_process(listener.comm);
-	remember_listener(sk, listener, BPF_ANY);
-}
-
-static __always_inline void on_listen_end(const struct sock *sk)
-{
-	__u64 key = (__u64)sk;
-	struct listener *listener = bpf_map_lookup_elem(&listeners, &key);
-	struct owner_key owner_key = {};
-	struct owner *owner;
-
-	if (!listener)
+	if (remember_listener(sk, listener))
 		return;
-	owner_key.cgroup_id = listener->cgroup_id;
-	owner_key.netns = listener->netns;
-	owner_key.port = listener->port;
-	bpf_map_delete_elem(&listeners, &key);
-	owner = bpf_map_lookup_elem(&owners, &owner_key);
-	if (owner && __sync_fetch_and_add(&owner->listeners, -1) == 1)
-		bpf_map_delete_elem(&owners, &owner_key);
+	/* adoption was late with a listener that closed meanwhile */
+	forget_listener((__u64)sk);
+	remember_listener(sk, listener);
 }
 
 static __always_inline void on_end(const struct sock *sk, const struct tcp_sock *tp, int old_state)
@@ -567,7 +587,7 @@ static __always_inline int on_transition(const struct sock *sk, int old_state, i
 		break;
 	case TCP_CLOSE:
 		if (old_state == TCP_LISTEN) {
-			on_listen_end(sk);
+			forget_listener((__u64)sk);
 			return 0;
 		}
 		break;
@@ -669,6 +689,17 @@ static long settle_listener(struct bpf_map *map, __u64 *key, struct listener *li
 	const struct sock *sk = (const struct sock *)*key;
 
 	(*(__u64 *)context)++;
+	/* once: it is about to listen, since it was remembered before it had the state */
+	if (BPF_CORE_READ(sk, __sk_common.skc_state) != TCP_LISTEN) {
+		if (listener->absent++)
+			forget_listener(*key);
+		return 0;
+	}
+	listener->absent = 0;
+	if (!listener->port) {
+		listener->port = BPF_CORE_READ(sk, __sk_common.skc_num);
+		share_owner(listener);
+	}
 	listener->queue = BPF_CORE_READ(sk, sk_ack_backlog);
 	listener->queue_limit = BPF_CORE_READ(sk, sk_max_ack_backlog);
 	if (bpf_core_field_exists(sk->sk_drops))
@@ -731,7 +762,7 @@ int tcpledger_adopt_listeners(struct bpf_iter__task_file *context)
 		return 0;
 	listener.pid = task->tgid;
 	__builtin_memcpy(listener.comm, task->comm, COMM_SIZE);
-	remember_listener(sk, listener, BPF_NOEXIST);
+	remember_listener(sk, listener);
 	return 0;
 }
 
