@@ -1,5 +1,5 @@
 /** The running agent sends to a real Collector: all that the peers know, once, whoever of the two goes away meanwhile. */
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -15,53 +15,25 @@ import {
   recordsOf,
   seriesTotals,
 } from '../kernel/support/account.ts';
-import { type Agent, type AgentOptions, startAgent } from '../kernel/support/agent.ts';
+import { type Agent, startAgent } from '../kernel/support/agent.ts';
 import { undoLater } from '../kernel/support/cleanup.ts';
 import { eventually } from '../kernel/support/eventually.ts';
-import { freePort } from '../kernel/support/free-port.ts';
 import { load } from '../kernel/support/load.ts';
 import { loopbackNamespace, type Namespace } from '../kernel/support/namespace.ts';
+import type { ReceivedRecord } from '../kernel/support/otlp-logs.ts';
 import { describeOnKernel } from '../kernel/support/suite.ts';
 import { type Collector, collectorMissing, startCollector } from '../peers/collector.ts';
 import { pageOfRequests, recordsOfRequests } from './support/otlp-json.ts';
+import { arrivals, CLIENT, loggedIds, RETRY, SERVER, TRANSPORTS } from './support/transports.ts';
 
 const CASES = casesOf([...ENDINGS, ...RESETS, ...FAILURES]);
 const HOSTS = new Map(CASES.flatMap(({ client, server }) => [client, server]).map((w) => [w.ips![0]!, w.name]));
 const nameOf = (host: string): string => HOSTS.get(host) ?? 'unknown';
 
-const CLIENT = { name: 'load-client', ips: ['10.73.200.1'] } as const;
-const SERVER = { name: 'load-server', ips: ['10.73.200.2'] } as const;
-
-const RETRY = { initial_interval: '50ms', max_interval: '200ms', max_elapsed_time: '0s' };
-
-const TRANSPORTS = [
-  { id: 'otlp_http', where: ({ http }: Collector['ports']) => ({ endpoint: `http://127.0.0.1:${http}` }) },
-  {
-    id: 'otlp_grpc',
-    where: ({ grpc }: Collector['ports']) => ({ endpoint: `127.0.0.1:${grpc}`, tls: { insecure: true } }),
-  },
-] as const;
+const isOfCases = ({ attributes }: ReceivedRecord): boolean =>
+  HOSTS.has(String(attributes['source.address'])) || HOSTS.has(String(attributes['destination.address']));
 
 const missing = collectorMissing();
-
-/** Ids of the load's records, for each the number of times that it arrived. */
-function arrivals(collector: Collector): Map<string, number> {
-  const times = new Map<string, number>();
-  for (const { attributes } of recordsOfRequests(collector.received('logs'))) {
-    if (attributes['destination.address'] !== SERVER.ips[0]) continue;
-    const id = String(attributes['tcpledger.connection.id']);
-    times.set(id, (times.get(id) ?? 0) + 1);
-  }
-  return times;
-}
-
-/** Ids of the load's lines in the log file, sorted. */
-const loggedIds = (agent: Agent): string[] =>
-  agent
-    .log()
-    .filter(({ fields }) => String(fields['dst.addr']).startsWith(`${SERVER.ips[0]}:`))
-    .map(({ fields }) => String(fields['tcpledger.connection.id']))
-    .sort();
 
 for (const { id, where } of TRANSPORTS) {
   describeOnKernel(`a Collector behind ${id}`, () => {
@@ -125,7 +97,7 @@ for (const { id, where } of TRANSPORTS) {
 
     test('has every record once, equal to the ledgers of the peers', async () => {
       const records = await eventually(() => {
-        const received = recordsOfRequests(collector.received('logs'));
+        const received = recordsOfRequests(collector.received('logs')).filter(isOfCases);
         for (const [{ name, client, server }, { ends, error }] of played) {
           expect([name, error]).toEqual([name, undefined]);
           const expected = expectedRecords(ends, true);
@@ -200,63 +172,4 @@ for (const { id, where } of TRANSPORTS) {
       });
     });
   });
-}
-
-describeOnKernel('a queue in storage', () => {
-  if (missing !== undefined) {
-    test.skip(missing, () => undefined);
-    return;
-  }
-
-  test.for(TRANSPORTS)('$id: what waits for the Collector survives SIGKILL of the agent', async ({ id, where }) => {
-    const directory = mkdtempSync(join(tmpdir(), 'tcpledger-queue-'));
-    const removeDirectory = undoLater(() => rmSync(directory, { recursive: true }));
-    const storage = join(directory, 'storage');
-    const ports = { http: await freePort(), grpc: await freePort() };
-    const options: AgentOptions = {
-      directory,
-      workloads: [CLIENT, SERVER],
-      exporters: {
-        [id]: {
-          signals: ['logs'],
-          config: { ...where(ports), retry_on_failure: RETRY, sending_queue: { storage: 'file_storage' } },
-        },
-      },
-      extensions: { file_storage: { directory: storage } },
-    };
-    const loopback = await loopbackNamespace();
-    const ends = { address: SERVER.ips[0], source: CLIENT.ips[0], send: 11, reply: 22 };
-
-    const first = await startAgent(options);
-    await load(loopback, { ...ends, connections: 2000 });
-    await eventually(() => expect(loggedIds(first)).toHaveLength(4000));
-    // records are in the log file and in the queue in the same order: those of the load are in storage
-    const lines = first.log().length;
-    await eventually(() => expect(storedRecords(storage)).toBeGreaterThanOrEqual(lines));
-    await first.kill();
-
-    const second = await startAgent(options);
-    await load(loopback, { ...ends, connections: 1000 });
-    const collector = await startCollector({ like: { ports } });
-    await eventually(() => {
-      expect(loggedIds(second)).toHaveLength(6000);
-      expect([...arrivals(collector).keys()].sort()).toEqual(loggedIds(second));
-    });
-    expect(second.stderr()).toMatch(/\d+ batches of an earlier run are in storage and are sent first/);
-
-    // and nothing of it comes again: what was delivered has left the storage
-    await eventually(() => expect([...arrivals(collector).values()].every((times) => times === 1)).toBe(true));
-    expect(await second.stop()).toBe(0);
-    expect(storedRecords(storage)).toBe(0);
-    await collector.stop();
-    loopback.remove();
-    removeDirectory();
-  });
-});
-
-/** Records in all journals: each has its id's key once. */
-function storedRecords(directory: string): number {
-  return readdirSync(directory)
-    .map((name) => readFileSync(join(directory, name), 'latin1').split('tcpledger.connection.id').length - 1)
-    .reduce((sum, count) => sum + count, 0);
 }

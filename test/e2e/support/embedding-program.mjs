@@ -31,6 +31,9 @@ const loggerProvider = new LoggerProvider({ processors: [new SimpleLogRecordProc
 const ledger = createLedger({ meterProvider, loggerProvider, ...JSON.parse(options) });
 await ledger.start();
 
+// whoever started it was killed
+const orphaned = () => process.exit(1);
+process.once('disconnect', orphaned);
 process.on('message', async (message) => {
   if (message === 'page') {
     const { resourceMetrics } = await reader.collect();
@@ -39,6 +42,7 @@ process.on('message', async (message) => {
   if (message === 'stop') {
     await ledger.shutdown();
     await Promise.all([meterProvider.shutdown(), loggerProvider.shutdown()]);
+    process.off('disconnect', orphaned);
     process.disconnect();
   }
 });
