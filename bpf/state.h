@@ -71,7 +71,7 @@ struct cpu {
 	/* the transition that tcpledger_state has handled, until tcpledger_again has heard of it */
 	__u64 handled_socket;
 	__s32 handled_state;
-	__u32 reserved;
+	__u32 handled_hash;
 };
 
 struct {

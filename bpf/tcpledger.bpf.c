@@ -617,6 +617,7 @@ int BPF_PROG(tcpledger_state, const struct sock *sk, int old_state, int new_stat
 			return 0;
 		cpu->handled_socket = (__u64)sk;
 		cpu->handled_state = new_state;
+		cpu->handled_hash = sk->__sk_common.skc_hash;
 	}
 	return on_transition(sk, old_state, new_state);
 }
@@ -632,7 +633,12 @@ int BPF_PROG(tcpledger_again, const struct sock *sk, int old_state, int new_stat
 	cpu = get_cpu();
 	if (!cpu)
 		return 0;
-	if (cpu->handled_socket == (__u64)sk && cpu->handled_state == new_state) {
+	/*
+	 * Softirq may interrupt this program too, which then never hears of what the other handled meanwhile. The hash of its
+	 * four-tuple keeps such a leftover from speaking for the next socket at the address.
+	 */
+	if (cpu->handled_socket == (__u64)sk && cpu->handled_state == new_state &&
+	    cpu->handled_hash == sk->__sk_common.skc_hash) {
 		cpu->handled_socket = 0;
 		return 0;
 	}
