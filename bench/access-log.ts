@@ -5,7 +5,7 @@
  * thread pool's writes included); medians. The reference does the same work the plain way: an object of the record's
  * fields, JSON.stringify, one stream write a line. Not measured: disks that are slower than the page cache.
  *
- *     npx esbuild bench/access-log.ts --bundle --platform=node --packages=external --outfile=/tmp/access-log.cjs && NODE_PATH=node_modules node /tmp/access-log.cjs
+ *     node bench/run.mjs access-log
  */
 import { once } from 'node:events';
 import { createWriteStream, mkdtempSync, rmSync } from 'node:fs';
@@ -16,6 +16,7 @@ import { accessLogExporter } from '../src/exporters/access-log/exporter.ts';
 import type { IdentifiedRecords, Peers, Workload } from '../src/identity/types.ts';
 import type { ConnectionRecord, PairSource } from '../src/receiver/types.ts';
 import { accessLogFields, connectionId, LOG_EVENTS } from '../src/semconv/log-record.ts';
+import { median } from './support/figures.ts';
 
 const ROUNDS = 9;
 const BATCHES = 200;
@@ -150,8 +151,6 @@ async function cpuUs(run: () => Promise<void>): Promise<number> {
   const { user, system } = process.cpuUsage(start);
   return (user + system) / (BATCHES * BATCH);
 }
-
-const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1]!;
 
 async function main(): Promise<void> {
   const directory = mkdtempSync(join(tmpdir(), 'bench-access-log-'));

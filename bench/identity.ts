@@ -20,6 +20,7 @@ import type { Host, Settings } from '../src/collector/component.ts';
 import { createIdentityProcessor } from '../src/identity/processor.ts';
 import type { Pair, PairBatch, PairSource } from '../src/receiver/types.ts';
 import { PAIR_STRIDE } from '../src/semconv/pair-fields.ts';
+import { median } from './support/figures.ts';
 
 setFlagsFromString('--expose-gc');
 const collectGarbage: () => void = runInNewContext('gc');
@@ -113,8 +114,6 @@ const batch = (): PairBatch => ({
   timeNs: ++timeNs,
   source,
 });
-
-const median = (numbers: number[]): number => numbers.sort((a, b) => a - b)[numbers.length >> 1]!;
 
 /** Nanoseconds a row. */
 function time(run: () => void, repeats: number): number {

@@ -8,7 +8,7 @@
  * The stock way is PrometheusSerializer over the same table, sent in one piece, as its package's server does.
  * Not measured: compression, readers over a real network.
  *
- *     npx esbuild bench/page.ts --bundle --platform=node --packages=external --outfile=/tmp/page.cjs && NODE_PATH=node_modules node /tmp/page.cjs
+ *     node bench/run.mjs page
  */
 import { Buffer } from 'node:buffer';
 import { type ChildProcess, spawn } from 'node:child_process';
@@ -33,6 +33,7 @@ import {
   PAIR_HISTOGRAMS,
   PAIR_STRIDE,
 } from '../src/semconv/pair-fields.ts';
+import { median } from './support/figures.ts';
 
 const ROUNDS = 9;
 const LINES = 40_000;
@@ -278,10 +279,6 @@ async function timed(run: () => Promise<unknown>): Promise<number> {
   const start = performance.now();
   await run();
   return performance.now() - start;
-}
-
-function median(values: readonly number[]): number {
-  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
 }
 
 const ms = (value: number): string => `${value.toFixed(1)} ms`;

@@ -2,9 +2,9 @@
  * BPF time of a socket's life, from its SYN_SENT or its making to its CLOSE.
  *
  * Method: the kernel's own run statistics. An empty program hangs on the same hook in the same run and sees the same
- * transitions; its time is what the hook and the statistics cost, and is taken off for each of our two. Saturated short connections on the
- * loopback, both ends counted, records of closes in the ring, pairs told apart by executable: the dearest configuration.
- * Nine rounds, medians.
+ * transitions; its time is what the hook and the statistics cost, and is taken off for each of our two. Saturated short
+ * connections on the loopback, both ends counted, records of closes in the ring, pairs told apart by executable: the
+ * dearest configuration. Nine rounds, medians.
  */
 import { HOOKED_PROGRAMS } from '../src/receiver/kernel.ts';
 import { attachEmptyProgram, emptyRing, openKernelHalf, withStatistics } from './support/bpf.ts';
