@@ -28,21 +28,39 @@ enum claimed {
 	CLAIMS,
 };
 
+/* How far a connect has come. */
+enum dial {
+	DIAL_UNSEEN,  /* the connect hook is not attached, or was passed by */
+	DIAL_BEGUN,   /* the connect hook has seen it, and no transition has followed yet */
+	DIAL_FOLLOWED, /* SYN_SENT came; the address that was dialled is kept until the connection is counted */
+};
+
 struct connection {
 	__u64 id;        /* 0 as soon as the close begins, and in a free place */
 	__u64 opened_ns; /* CLOCK_BOOTTIME: SYN sent (source), established (destination), adopted */
 	__u64 established_ns; /* 0 before, and in a free place */
-	__u64 claims[CLAIMS];
-	__u64 sent_before;     /* of an adopted connection: what had been exchanged before */
-	__u64 received_before;
+	union {
+		__u64 claims[CLAIMS];
+		struct { /* before the establishment: where the connect came from */
+			__u64 cgroup_id;
+			__u32 netns;
+		};
+	};
+	union {
+		struct { /* of an adopted connection: what had been exchanged before */
+			__u64 sent_before;
+			__u64 received_before;
+		};
+		__u8 dialled_ip[16]; /* before the establishment, unless dial is DIAL_UNSEEN */
+	};
 	__u32 slot;
 	__u32 pid;
 	__u16 local_port;
-	__u16 remote_port;
+	__u16 remote_port; /* before the establishment: the port that was dialled */
 	__u8 role;
 	__u8 adopted;
 	__u8 syn_acked; /* bytes_acked counts the SYN: it was sent by this end */
-	__u8 reserved;
+	__u8 dial;
 	__u32 sent_base; /* bytes_acked without the SYN, less snd_una, modulo 2^32: the same as long as the connection lasts */
 	__u32 place; /* its own index in conns */
 	char comm[COMM_SIZE];

@@ -169,6 +169,77 @@ static __always_inline __u64 end_connection(struct connection *conn)
 	return __sync_lock_test_and_set(&conn->id, 0);
 }
 
+/* The second half of ::ffff:0.0.0.0. */
+#define V4_UNSPECIFIED ((__u64)bpf_htonl(0xffff))
+
+/*
+ * What the application dialled, into the pair of what it was connected to, where a load balancer on the socket (a connect
+ * program, as Cilium's or Kmesh's) has put another address in its place.
+ */
+static __always_inline void set_dialled(struct pair *pair, const struct connection *conn)
+{
+	const __u64 *dialled = (const __u64 *)conn->dialled_ip, *remote = (const __u64 *)pair->remote_ip;
+
+	if (conn->dial != DIAL_FOLLOWED ||
+	    (dialled[0] == remote[0] && dialled[1] == remote[1] && conn->remote_port == pair->service_port))
+		return;
+	/* the unspecified address is this machine to the kernel */
+	if (!dialled[0] && (!dialled[1] || dialled[1] == V4_UNSPECIFIED))
+		return;
+	__builtin_memcpy(pair->dialled_ip, conn->dialled_ip, 16);
+	pair->dialled_port = conn->remote_port;
+}
+
+/*
+ * A connect that no transition followed: there was no route, or the machine's own policy forbade it. How it failed only
+ * its application was told.
+ */
+static __always_inline void on_silent_failure(struct connection *conn, __u64 id)
+{
+	struct pair pair = {};
+	struct record *record;
+	struct slot *slot;
+
+	/* no address had been chosen for this end */
+	if (((const __u32 *)conn->dialled_ip)[2] == bpf_htonl(0xffff))
+		copy_v4(pair.local_ip, 0);
+	__builtin_memcpy(pair.remote_ip, conn->dialled_ip, 16);
+	pair.cgroup_id = conn->cgroup_id;
+	pair.netns = conn->netns;
+	pair.service_port = conn->remote_port;
+	pair.role = ROLE_SOURCE;
+	if (!count_loopback && is_loopback(pair.remote_ip))
+		return;
+	set_executable(&pair, conn->comm);
+	conn->slot = slot_of(&pair);
+	slot = get_slot(conn->slot);
+	if (!slot)
+		return;
+	add(&slot->opened, 1);
+	add(&slot->failed, 1);
+	__sync_fetch_and_add(&slot->errors[CONNECT_OTHER], 1);
+	slot_changed(slot);
+
+	record = reserve_record(RECORD_FAIL);
+	if (!record)
+		return;
+	__builtin_memset(record, 0, sizeof(*record));
+	record->id = id;
+	record->opened_ns = conn->opened_ns;
+	record->time_ns = conn->opened_ns;
+	__builtin_memcpy(record->local_ip, pair.local_ip, 16);
+	__builtin_memcpy(record->remote_ip, pair.remote_ip, 16);
+	record->slot = conn->slot;
+	record->generation = slot->generation;
+	record->pid = conn->pid;
+	record->remote_port = conn->remote_port;
+	record->event = EVENT_FAIL;
+	record->role = ROLE_SOURCE;
+	record->connect_error = CONNECT_OTHER;
+	__builtin_memcpy(record->comm, conn->comm, COMM_SIZE);
+	submit_record(record);
+}
+
 /*
  * The end of a connection whose transition to CLOSE was not seen: adoption reads a socket's state, and may be late with
  * the connection that it makes of it. What it had gained since the last settle is not known any more.
@@ -199,12 +270,15 @@ static __always_inline void begin_connection(struct connection *conn, __u8 role,
 static __always_inline void drop_former(__u64 socket, __u32 except)
 {
 	struct connection *former = other_connection_of(socket, except);
+	__u64 id = former ? end_connection(former) : 0;
 
 	/* else a settle drops it */
-	if (!former || !end_connection(former))
+	if (!former || !id)
 		return;
 	if (former->established_ns)
 		on_missed_close(former);
+	else if (former->dial == DIAL_BEGUN)
+		on_silent_failure(former, id);
 	leave_place(socket, former);
 }
 
@@ -212,9 +286,15 @@ static __always_inline void drop_former(__u64 socket, __u32 except)
 static __always_inline void on_syn_sent(const struct sock *sk)
 {
 	__u64 socket = (__u64)sk;
-	struct connection *conn;
+	struct connection *conn = connection_of(socket);
 
-	drop_former(socket, NOWHERE);
+	if (conn && conn->dial == DIAL_BEGUN) {
+		conn->pid = current_process(conn->comm);
+		conn->dial = DIAL_FOLLOWED;
+		return;
+	}
+	if (conn)
+		drop_former(socket, NOWHERE);
 	/* full: tried again when the connection is established; its opening is then the handshake's end */
 	conn = take_place(socket);
 	if (!conn)
@@ -249,7 +329,8 @@ static __always_inline void on_established(const struct sock *sk, const struct t
 		return;
 	}
 	if (!known) {
-		drop_former(socket, NOWHERE);
+		if (old_state == TCP_SYN_RECV)
+			drop_former(socket, NOWHERE);
 		placed = take_place(socket);
 		conn = placed ?: &stand_in;
 		begin_connection(conn, role, now);
@@ -257,6 +338,9 @@ static __always_inline void on_established(const struct sock *sk, const struct t
 		if (role == ROLE_DESTINATION)
 			inherit_owner(conn, &pair);
 	}
+	set_dialled(&pair, conn);
+	conn->sent_before = 0;
+	conn->received_before = 0;
 	conn->local_port = local_port;
 	conn->remote_port = remote_port;
 #pragma unroll
@@ -304,11 +388,12 @@ static __always_inline void on_failure(const struct sock *sk, const struct tcp_s
 	struct record *record;
 	struct slot *slot;
 
-	conn->local_port = local_port_of(tp);
-	conn->remote_port = bpf_ntohs(sk->__sk_common.skc_dport);
-	read_pair(sk, &pair, conn->role, conn->local_port, conn->remote_port);
+	read_pair(sk, &pair, conn->role, local_port_of(tp), bpf_ntohs(sk->__sk_common.skc_dport));
 	if (!count_loopback && is_loopback(pair.remote_ip))
 		return;
+	set_dialled(&pair, conn);
+	conn->local_port = local_port_of(tp);
+	conn->remote_port = bpf_ntohs(sk->__sk_common.skc_dport);
 	set_executable(&pair, conn->comm);
 	conn->slot = slot_of(&pair);
 	slot = get_slot(conn->slot);
@@ -650,24 +735,46 @@ int BPF_PROG(tcpledger_again, const struct sock *sk, int old_state, int new_stat
 	return on_transition(sk, old_state, new_state);
 }
 
-/* The connection in a place that `socket` had, while other CPUs open and close. */
-static __noinline int settle_connection(struct connection *conn, __u64 *owner, __u64 socket)
+/* A connect's first transition follows the hook in the same system call: one that has none by now has failed. */
+#define DIAL_TIMEOUT_NS 3000000000ULL
+
+static __always_inline void settle_connect(struct connection *conn, __u64 id, __u64 socket)
 {
-	__u64 gained[CLAIMS], any = 0, id, established_ns;
+	if (*(volatile __u8 *)&conn->dial != DIAL_BEGUN || bpf_ktime_get_boot_ns() - conn->opened_ns < DIAL_TIMEOUT_NS ||
+	    __sync_val_compare_and_swap(&conn->id, id, 0) != id)
+		return;
+	on_silent_failure(conn, id);
+	leave_place(socket, conn);
+}
+
+/*
+ * The connection in one place, while other CPUs open and close. Not static, so that the verifier reads it once and not
+ * once for each of a bucket's places.
+ */
+__noinline int settle_connection(__u32 place)
+{
+	__u32 number = place / BUCKET_SOCKETS;
+	struct socket_bucket *bucket = bpf_map_lookup_elem(&sockets, &number);
+	struct connection *conn = get_connection(place);
+	__u64 gained[CLAIMS], any = 0, id, established_ns, socket, *owner;
 	unsigned char socket_state = 0;
 	struct reading live;
 	struct slot *slot;
 
-	if (!conn || !owner)
+	if (!conn || !bucket)
 		return 0;
+	owner = &bucket->sockets[place % BUCKET_SOCKETS];
 	id = *(volatile __u64 *)&conn->id;
 	established_ns = *(volatile __u64 *)&conn->established_ns;
-	if (!id || !established_ns)
+	if (!id)
 		return 0;
 	/* the owner after the id: a place that is let again in between has another id, and is found out below */
 	full_barrier();
-	if (*(volatile __u64 *)owner != socket)
+	socket = *(volatile __u64 *)owner;
+	if (!established_ns) {
+		settle_connect(conn, id, socket);
 		return 0;
+	}
 	slot = get_slot(*(volatile __u32 *)&conn->slot);
 	if (!slot)
 		return 0;
@@ -701,12 +808,10 @@ static long settle_bucket(struct bpf_map *map, __u32 *number, struct socket_buck
 	__u64 *seen = context;
 
 	for (int i = 0; i < BUCKET_SOCKETS; i++) {
-		__u64 socket = *(volatile __u64 *)&bucket->sockets[i];
-
-		if (!socket)
+		if (!*(volatile __u64 *)&bucket->sockets[i])
 			continue;
 		(*seen)++;
-		settle_connection(get_connection(*number * BUCKET_SOCKETS + i), &bucket->sockets[i], socket);
+		settle_connection(*number * BUCKET_SOCKETS + i);
 	}
 	return 0;
 }
@@ -752,6 +857,67 @@ int tcpledger_settle(void *context)
 	bpf_for_each_map_elem(&listeners, settle_listener, &seen, 0);
 	st->listeners_seen = seen;
 	return 0;
+}
+
+/*
+ * What an application dials, before a load balancer on the socket puts a backend in its place; and the only trace of
+ * connects that fail before their first transition. In process context, the socket locked.
+ */
+static __always_inline int on_connect(struct bpf_sock_addr *context, const __u8 dialled_ip[16])
+{
+	struct state *st = get_state();
+	struct connection *conn;
+	struct tcp_sock *tp;
+	struct sock *sk;
+	__u64 socket;
+
+	if (!st || !*(volatile __u32 *)&st->counting || context->protocol != IPPROTO_TCP || !context->sk)
+		return 1;
+	tp = bpf_skc_to_tcp_sock(context->sk);
+	if (!tp) {
+		count_error(OP_SOCK_CAST);
+		return 1;
+	}
+	sk = &tp->inet_conn.icsk_inet.sk;
+	socket = (__u64)sk;
+	/* connecting or connected already: the call will be refused */
+	if (sk->__sk_common.skc_state != TCP_CLOSE)
+		return 1;
+	drop_former(socket, NOWHERE);
+	conn = take_place(socket);
+	if (!conn)
+		return 1;
+	begin_connection(conn, ROLE_SOURCE, bpf_ktime_get_boot_ns());
+	conn->dial = DIAL_BEGUN;
+	conn->cgroup_id = sk->sk_cgrp_data.cgroup->kn->id;
+	conn->netns = sk->__sk_common.skc_net.net->ns.inum;
+	__builtin_memcpy(conn->dialled_ip, dialled_ip, 16);
+	conn->remote_port = bpf_ntohs(context->user_port);
+	conn->pid = bpf_get_current_pid_tgid() >> 32;
+	bpf_get_current_comm(conn->comm, COMM_SIZE);
+	conn->id = new_id();
+	return 1;
+}
+
+SEC("cgroup/connect4")
+int tcpledger_connect4(struct bpf_sock_addr *context)
+{
+	__u8 dialled_ip[16];
+
+	copy_v4(dialled_ip, context->user_ip4);
+	return on_connect(context, dialled_ip);
+}
+
+SEC("cgroup/connect6")
+int tcpledger_connect6(struct bpf_sock_addr *context)
+{
+	__u32 dialled_ip[4];
+
+	dialled_ip[0] = context->user_ip6[0];
+	dialled_ip[1] = context->user_ip6[1];
+	dialled_ip[2] = context->user_ip6[2];
+	dialled_ip[3] = context->user_ip6[3];
+	return on_connect(context, (const __u8 *)dialled_ip);
 }
 
 /* The TCP socket behind a task's file, or NULL. */

@@ -71,7 +71,7 @@ export class Resolver {
     const client = pair.role === 'source' ? local.workload : undefined;
     const remote = this.#remote(entry, question, client?.namespace);
     const [source, destination] = pair.role === 'source' ? [local, remote] : [remote, local];
-    const serverAddress = pair.role === 'source' ? pair.remoteAddress : pair.localAddress;
+    const serverAddress = pair.role === 'source' ? pair.dialledAddress || pair.remoteAddress : pair.localAddress;
     return {
       peers: {
         reporter: pair.role,

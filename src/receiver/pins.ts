@@ -43,6 +43,10 @@ export interface Pins {
   readonly resumed: boolean;
   mapPath(name: string): string;
   linkPath(program: string): string;
+  /** Whether an earlier agent's link of an optional program is there. */
+  hasLink(program: string): boolean;
+  /** Takes an optional program's link away: the program is detached. */
+  dropLink(program: string): void;
   failure(path: string, errno: number): TcpledgerError;
   /** Everything is pinned, attached and adopted: from now on a later agent may take it over. */
   complete(): void;
@@ -51,10 +55,16 @@ export interface Pins {
 }
 
 /**
- * Takes the directory `path`, and clears it of pins that do not fit. `maps` and `programs` are what a complete set has.
- * Throws TCPL_E_PIN.
+ * Takes the directory `path`, and clears it of pins that do not fit. `maps` and `programs` are what a complete set has,
+ * `optional` programs may be in it. Throws TCPL_E_PIN.
  */
-export function openPins(path: string, layout: PinLayout, maps: readonly string[], programs: readonly string[]): Pins {
+export function openPins(
+  path: string,
+  layout: PinLayout,
+  maps: readonly string[],
+  programs: readonly string[],
+  optional: readonly string[] = [],
+): Pins {
   prepareDirectory(path);
   const release = takeOwnership(path);
   try {
@@ -65,12 +75,15 @@ export function openPins(path: string, layout: PinLayout, maps: readonly string[
     if (!resumed) {
       /* the marker goes first and comes last: an agent that is killed in between leaves nothing to take over by half */
       for (const name of present) if (name.startsWith(MARKER)) rmdirSync(join(path, name));
-      for (const name of present) if (pins.includes(name)) unlinkSync(join(path, name));
+      const ours = [...pins, ...optional.map((name) => LINK + name)];
+      for (const name of present) if (ours.includes(name)) unlinkSync(join(path, name));
     }
     return {
       resumed,
       mapPath: (name) => join(path, MAP + name),
       linkPath: (program) => join(path, LINK + program),
+      hasLink: (program) => existsSync(join(path, LINK + program)),
+      dropLink: (program) => unlinkSync(join(path, LINK + program)),
       failure: (at, errno) => pinFailure(at, errnoName(errno)),
       complete() {
         if (!resumed) mkdirSync(join(path, marker), { mode: 0o700 });

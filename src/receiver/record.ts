@@ -84,7 +84,7 @@ export function createRecordReader(memory: ArrayBuffer, record: Layout): (at: nu
 
 /** A record says more than the counters, which have one class for the rest: the errno's own name. */
 function errorType(error: number, errno: number): string {
-  return error === OTHER ? getSystemErrorName(-errno) : CONNECT_ERRORS[error]!;
+  return error === OTHER && errno !== 0 ? getSystemErrorName(-errno) : CONNECT_ERRORS[error]!;
 }
 
 /** Exact above 2^53 too. */

@@ -30,6 +30,10 @@ export interface Pair {
   readonly netns: number;
   /** comm of the local end's process, when pairs are told apart by it (ReceiverOutputs.needsExecutable), else empty. */
   readonly executable: string;
+  /** What the application connected to, where a load balancer on the socket replaced it by `remoteAddress`; else ''. */
+  readonly dialledAddress: string;
+  /** 0 with no dialledAddress. */
+  readonly dialledPort: number;
   /** When the slot was first used. */
   readonly createdNs: number;
 }

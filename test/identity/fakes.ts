@@ -68,6 +68,8 @@ export class FakePairSource implements PairSource {
       cgroupId: 0n,
       netns: 1,
       executable: '',
+      dialledAddress: '',
+      dialledPort: 0,
       createdNs: clock.bootNs,
       ...fields,
     };

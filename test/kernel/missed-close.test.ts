@@ -34,6 +34,7 @@ describeOnKernel('a close that was not seen', () => {
       loopback: true,
       adopt: false,
       pinPath,
+      connectHooks: false,
       onAttaching: () => {},
     });
     const open = koffi.load('libbpf.so.1').func('int bpf_obj_get(const char *path)');

@@ -23,6 +23,7 @@ async function open(options: Partial<KernelOptions> = {}): Promise<Kernel> {
     loopback: true,
     adopt: false,
     pinPath,
+    connectHooks: false,
     onAttaching: () => {},
     ...options,
   });

@@ -23,6 +23,7 @@ const CONFIG: ReceiverConfig = {
   open_records: false,
   loopback: true,
   adopt: true,
+  connect_hooks: true,
   pin_path: '',
   storage: '',
 };

@@ -5,6 +5,7 @@
  */
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { findCgroup2Mount } from '../../collector/cgroup-mount.ts';
 import type { Logger } from '../../collector/logger.ts';
 import type { Clock } from '../clock.ts';
 
@@ -49,17 +50,6 @@ export interface CgroupTreeOptions {
 
 export function createCgroupTree(options: CgroupTreeOptions): CgroupTree {
   return new MountedCgroupTree(options);
-}
-
-/** The mount point of the first cgroup2 file system in the text of /proc/self/mountinfo (proc_pid_mountinfo(5)). */
-export function findCgroup2Mount(mountinfo: string): string | undefined {
-  for (const line of mountinfo.split('\n')) {
-    const [mount = '', filesystem = ''] = line.split(' - ');
-    if (!filesystem.startsWith('cgroup2 ')) continue;
-    // Space, tab, newline and backslash are octal escapes there.
-    return mount.split(' ')[4]?.replace(/\\(\d{3})/g, (_, octal) => String.fromCharCode(Number.parseInt(octal, 8)));
-  }
-  return undefined;
 }
 
 class MountedCgroupTree implements CgroupTree {

@@ -3,12 +3,12 @@ import { mkdir, mkdtemp, rm, rmdir, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { findCgroup2Mount } from '../../../src/collector/cgroup-mount.ts';
 import { Directory } from '../../../src/identity/directory.ts';
 import {
   type CgroupChange,
   type CgroupTree,
   createCgroupTree,
-  findCgroup2Mount,
   WALK_GAP_MS,
   WALK_INTERVAL_MS,
 } from '../../../src/identity/sources/cgroup-tree.ts';
