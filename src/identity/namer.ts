@@ -120,6 +120,11 @@ export class Namer {
     return peers;
   }
 
+  /** Asks again about those that wait in these network namespaces. */
+  reconsiderNamespaces(namespaces: ReadonlySet<number>): void {
+    for (const entry of this.#parts.index.inNamespaces(namespaces)) this.#touch(entry);
+  }
+
   /** Ends the waiting of these entries: they are labelled by what is known. */
   giveUp(entries: Iterable<Entry>, result: LookupResult = 'given_up'): void {
     const labelled = [...entries].filter((entry) => entry.peers === undefined);
@@ -246,6 +251,7 @@ export class Namer {
     const same =
       peers.source === labels.source &&
       peers.destination === labels.destination &&
+      peers.securityPolicy === labels.securityPolicy &&
       sameService(peers.service, labels.service);
     if (same) return;
     this.#renew(entry);

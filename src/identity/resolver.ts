@@ -6,11 +6,14 @@ import type { Pair } from '../receiver/types.ts';
 import type { Directory, Holder } from './directory.ts';
 import { type Entry, localEnd } from './entry.ts';
 import type { EntryIndex } from './entry-index.ts';
+import { actsFor, securityPolicy } from './hbone.ts';
 import type { NodeAddresses } from './node-addresses.ts';
 import type { ServiceObject } from './objects.ts';
 import type { Source } from './source.ts';
+import type { CgroupOwners } from './sources/cgroup-owners.ts';
 import type { CgroupTree } from './sources/cgroup-tree.ts';
-import type { Peers, Service, Workload } from './types.ts';
+import type { NamespacePods } from './sources/namespace-pods.ts';
+import type { LocalContainer, Peers, Service, Workload } from './types.ts';
 
 /**
  * `known`: named. `never`: nobody will ever name it. `absent`: nobody has it now, a source may get it.
@@ -52,6 +55,8 @@ export interface ResolverParts {
   /** In the configured order. */
   readonly sources: readonly Source[];
   readonly cgroups: CgroupTree;
+  readonly owners: CgroupOwners;
+  readonly namespaces: NamespacePods;
   readonly nodeAddresses: NodeAddresses;
   readonly index: EntryIndex;
 }
@@ -72,13 +77,15 @@ export class Resolver {
     const remote = this.#remote(entry, question, client?.namespace);
     const [source, destination] = pair.role === 'source' ? [local, remote] : [remote, local];
     const serverAddress = pair.role === 'source' ? pair.remoteAddress : pair.localAddress;
+    const container = this.#containerOf(pair, local.holder, question.atMs);
     return {
       peers: {
         reporter: pair.role,
         source: source.workload,
         destination: destination.workload,
         service: this.#service(serverAddress, pair.servicePort, destination.holder, source.workload?.namespace),
-        securityPolicy: 'unknown',
+        securityPolicy: securityPolicy(pair, local.holder, remote.holder),
+        ...(container && { container }),
       },
       local: local.certainty,
       remote: remote.certainty,
@@ -87,18 +94,55 @@ export class Resolver {
     };
   }
 
-  /** By cgroup, then by address, source after source; a source without state is waited for, not passed over. */
-  #local(pair: Pair, { atMs, force }: Question): End {
+  /** Source after source; a source without state is waited for, not passed over. */
+  #local(pair: Pair, question: Question): End {
     if (pair.kind === 'unattributed') return NEVER;
     for (const source of this.#parts.sources) {
-      const holder = source.shelf.byCgroup(pair.cgroupId, atMs) ?? source.shelf.byAddress(pair.localAddress, atMs);
+      const holder = this.#localHolder(source, pair, question);
+      if (holder === 'unsure') return UNSURE;
       if (holder) return { certainty: 'known', workload: holder.workload, holder, via: 'directory' };
-      const doubt = !source.shelf.synced || (source.usesCgroups && this.#parts.cgroups.looking(pair.cgroupId));
-      if (doubt && !force) return UNSURE;
+      if (!source.shelf.synced && !question.force) return UNSURE;
       const workload = source.byProcess?.(pair);
       if (workload) return { certainty: 'known', workload, via: 'process', heldByUse: true };
     }
     return this.#mayComeToKnow ? ABSENT : NEVER;
+  }
+
+  /** By cgroup, then by the pod of the network namespace, then by address. */
+  #localHolder({ shelf, usesCgroups }: Source, pair: Pair, { atMs, force }: Question): Holder | 'unsure' | undefined {
+    const byAddress = shelf.byAddress(pair.localAddress, atMs);
+    if (actsFor(pair, byAddress)) return byAddress;
+    const byCgroup = shelf.byCgroup(pair.cgroupId, atMs);
+    if (byCgroup) return byCgroup;
+    if (usesCgroups && this.#parts.cgroups.looking(pair.cgroupId) && !force) return 'unsure';
+    if (!shelf.holdsPods) return byAddress;
+    const pod = this.#container(pair, atMs)?.podUid;
+    if (pod === undefined) return this.#looksForPod(pair, atMs) && !force ? 'unsure' : byAddress;
+    // An address that the source still gives to another pod has changed hands, and the source will say so.
+    return shelf.byPod(pod, atMs) ?? (isOtherPod(byAddress, pod) ? undefined : byAddress);
+  }
+
+  /** The container of a local end that is itself at the socket; a proxy's is not the workload's. */
+  #containerOf(pair: Pair, holder: Holder | undefined, atMs: number | undefined): LocalContainer | undefined {
+    if (pair.kind === 'unattributed' || actsFor(pair, holder)) return undefined;
+    const container = this.#container(pair, atMs);
+    return container?.podUid !== undefined && isOtherPod(holder, container.podUid) ? undefined : container;
+  }
+
+  /** What the cgroup tells of a local end, or its network namespace if the cgroup tells of no pod. */
+  #container(pair: Pair, atMs: number | undefined): LocalContainer | undefined {
+    const owner = this.#parts.owners.owner(pair.cgroupId, atMs);
+    if (owner?.podUid !== undefined || !this.#holdsPods()) return owner;
+    return this.#parts.namespaces.owner(pair.netns, atMs) ?? owner;
+  }
+
+  #looksForPod(pair: Pair, atMs: number | undefined): boolean {
+    return this.#parts.owners.owner(pair.cgroupId, atMs) === undefined && this.#parts.namespaces.looking(pair.netns);
+  }
+
+  /** Only pods are looked for by their network namespace. */
+  #holdsPods(): boolean {
+    return this.#parts.sources.some(({ shelf }) => shelf.holdsPods);
   }
 
   /** By address, then by the other view if that end is on this node too, then by what all endpoints of a VIP share. */
@@ -194,4 +238,10 @@ export class Resolver {
       shelf.services.byPrefix(shelf.network, address, clientNamespace)
     );
   }
+}
+
+/** A workload that is a pod, and not this one. */
+function isOtherPod(holder: Holder | undefined, podUid: string): boolean {
+  const known = holder?.object.podUids ?? [];
+  return known.length > 0 && !known.includes(podUid);
 }
