@@ -16,7 +16,7 @@ import { Processes } from './processes.ts';
 
 /** Between two readings of /proc, at least; longer where one takes long. */
 export const SCAN_GAP_MS = 1_000;
-const GAP_PER_SCAN = 20;
+export const GAP_PER_SCAN = 20;
 /** How long a namespace in which no pod was found is not looked for again. */
 export const KEEP_ABSENT_MS = 10_000;
 /** A process's start is told to 10 ms, and so is the time since the boot. */
@@ -36,6 +36,8 @@ export interface NamespacePodsOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly processes?: Processes;
+  /** What readings are timed by. */
+  readonly monotonicMs?: () => number;
 }
 
 export function createNamespacePods(options: NamespacePodsOptions): NamespacePods {
@@ -59,6 +61,7 @@ class ProcNamespacePods implements NamespacePods {
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #processes: Processes;
+  readonly #monotonicMs: () => number;
   readonly #listeners = new Set<(netns: ReadonlySet<number>) => void>();
   readonly #misses = new Misses<number>(KEEP_ABSENT_MS);
   #found = new Map<number, Found>();
@@ -70,10 +73,11 @@ class ProcNamespacePods implements NamespacePods {
   #saidRefused = false;
   #stopped = false;
 
-  constructor({ clock, logger, processes = new Processes() }: NamespacePodsOptions) {
-    this.#clock = clock;
-    this.#logger = logger;
-    this.#processes = processes;
+  constructor(options: NamespacePodsOptions) {
+    this.#clock = options.clock;
+    this.#logger = options.logger;
+    this.#processes = options.processes ?? new Processes();
+    this.#monotonicMs = options.monotonicMs ?? (() => performance.now());
   }
 
   owner(netns: number, atMs: number | undefined): LocalContainer | undefined {
@@ -116,7 +120,7 @@ class ProcNamespacePods implements NamespacePods {
   }
 
   async #scanOnce(): Promise<void> {
-    const began = performance.now();
+    const began = this.#monotonicMs();
     this.#lastScanMs = this.#clock.now();
     this.#misses.begin(this.#lastScanMs);
     try {
@@ -126,7 +130,7 @@ class ProcNamespacePods implements NamespacePods {
       this.#found = new Map();
     }
     this.#sayRefused();
-    this.#gapMs = Math.max(SCAN_GAP_MS, GAP_PER_SCAN * (performance.now() - began));
+    this.#gapMs = Math.max(SCAN_GAP_MS, GAP_PER_SCAN * (this.#monotonicMs() - began));
     const { found, absent } = this.#misses.end((netns) => this.#found.has(netns), this.#lastScanMs);
     for (const listener of this.#listeners) listener(new Set([...found, ...absent]));
   }
