@@ -89,5 +89,6 @@ function readContainer(value: unknown): LocalContainer | undefined | null {
   return { podUid, containerId };
 }
 
-const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null;
+const isRecord = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
 const isRole = (value: unknown): value is Role => value === 'source' || value === 'destination';

@@ -7,7 +7,7 @@ import type { CounterHandle } from '../collector/telemetry.ts';
 import type { PairSource, Role } from '../receiver/types.ts';
 import type { Clock } from './clock.ts';
 import type { Directory, DirectoryChange } from './directory.ts';
-import { type Entry, localEnd } from './entry.ts';
+import { type Entry, localEnd, remoteEnd } from './entry.ts';
 import type { EntryIndex } from './entry-index.ts';
 import { formatLabels, parseLabels } from './labels.ts';
 import type { Resolution, Resolver } from './resolver.ts';
@@ -255,9 +255,14 @@ export class Namer {
       sameService(peers.service, labels.service);
     if (same) return;
     this.#renew(entry);
-    if (localEnd(peers) === localEnd(labels)) return;
-    // The other view has its remote end from here: both go on under the new name from the same connection.
-    for (const other of this.#parts.index.mirrors(entry)) if (other.joined && !other.renewed) this.#renew(other);
+    const before = localEnd(labels);
+    if (localEnd(peers) === before) return;
+    // The other view has its remote end from here, or would have it from these labels now that the directory has
+    // nobody there: both go on under the new name from the same connection.
+    for (const other of this.#parts.index.mirrors(entry)) {
+      const same = other.peers && before && remoteEnd(other.peers) === before;
+      if ((other.joined || same) && !other.renewed) this.#renew(other);
+    }
   }
 
   #renew(entry: Entry): void {

@@ -146,6 +146,7 @@ export class FakeCgroups implements CgroupTree {
 export class FakeNamespaces implements NamespacePods {
   readonly pods = new Map<number, LocalContainer>();
   readonly lookingFor = new Set<number>();
+  readonly #listeners = new Set<(netns: ReadonlySet<number>) => void>();
 
   owner(netns: number): LocalContainer | undefined {
     return this.pods.get(netns);
@@ -155,11 +156,19 @@ export class FakeNamespaces implements NamespacePods {
     return this.lookingFor.has(netns);
   }
 
-  onChange(): () => void {
-    return () => {};
+  onChange(listener: (netns: ReadonlySet<number>) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
   }
 
   async stop(): Promise<void> {}
+
+  /** A reading has found the pod that was looked for. */
+  find(netns: number, pod: LocalContainer): void {
+    this.lookingFor.delete(netns);
+    this.pods.set(netns, pod);
+    for (const listener of this.#listeners) listener(new Set([netns]));
+  }
 }
 
 export class FakeLogger implements Logger {

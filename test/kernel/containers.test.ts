@@ -42,7 +42,11 @@ describeOnKernel('pods in containers', () => {
   beforeAll(async () => {
     before = await kernelObjects();
     collector = await otlpCollector();
-    agent = await startAgent({ workloads: [CLIENT, SERVER, AGENT, APISERVER], logsTo: collector.endpoint });
+    agent = await startAgent({
+      workloads: [CLIENT, SERVER, AGENT, APISERVER],
+      logsTo: collector.endpoint,
+      logOutput: '/dev/null',
+    });
     link = await linkedNamespaces();
     node = containerNode();
   });
