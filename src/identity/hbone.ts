@@ -9,7 +9,7 @@ import type { Holder } from './directory.ts';
 import type { Peers } from './types.ts';
 
 /** ztunnel's inbound port (Istio: "Ports used by Istio"). */
-export const HBONE_PORT = 15_008;
+const HBONE_PORT = 15_008;
 
 /** `mutual_tls` only where both ends are workloads of the mesh that speak HBONE, and the port is theirs for it. */
 export function securityPolicy(
