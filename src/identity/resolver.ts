@@ -6,13 +6,11 @@ import type { Pair } from '../receiver/types.ts';
 import type { Directory, Holder } from './directory.ts';
 import { type Entry, localEnd } from './entry.ts';
 import type { EntryIndex } from './entry-index.ts';
-import { actsFor, securityPolicy } from './hbone.ts';
+import { securityPolicy } from './hbone.ts';
+import { isOwnContainer, type LocalEndParts, LocalEnds, type Question } from './local-ends.ts';
 import type { NodeAddresses } from './node-addresses.ts';
 import type { ServiceObject } from './objects.ts';
 import type { Source } from './source.ts';
-import type { CgroupOwners } from './sources/cgroup-owners.ts';
-import type { CgroupTree } from './sources/cgroup-tree.ts';
-import type { NamespacePods } from './sources/namespace-pods.ts';
 import type { LocalContainer, Peers, Service, Workload } from './types.ts';
 
 /**
@@ -26,6 +24,8 @@ interface End {
   readonly certainty: Certainty;
   readonly workload?: Workload | undefined;
   readonly holder?: Holder | undefined;
+  /** Of a local end. */
+  readonly container?: LocalContainer | undefined;
   readonly via?: 'directory' | 'process' | 'join' | 'endpoints';
   /** No source holds the workload: it lives by its connections. */
   readonly heldByUse?: boolean;
@@ -39,34 +39,24 @@ export interface Resolution {
   readonly heldByUse: readonly Workload[];
 }
 
-/** As of when, and whether the time for doubts is over: `force` turns `unsure` into the best answer there is. */
-export interface Question {
-  /** Wall-clock ms; undefined: now. */
-  readonly atMs: number | undefined;
-  readonly force: boolean;
-}
-
 const NEVER: End = { certainty: 'never' };
 const ABSENT: End = { certainty: 'absent' };
 const UNSURE: End = { certainty: 'unsure' };
 
-export interface ResolverParts {
+export interface ResolverParts extends LocalEndParts {
   readonly directory: Directory;
-  /** In the configured order. */
-  readonly sources: readonly Source[];
-  readonly cgroups: CgroupTree;
-  readonly owners: CgroupOwners;
-  readonly namespaces: NamespacePods;
   readonly nodeAddresses: NodeAddresses;
   readonly index: EntryIndex;
 }
 
 export class Resolver {
   readonly #parts: ResolverParts;
+  readonly #localEnds: LocalEnds;
   readonly #mayComeToKnow: boolean;
 
   constructor(parts: ResolverParts) {
     this.#parts = parts;
+    this.#localEnds = new LocalEnds(parts);
     this.#mayComeToKnow = parts.sources.some((source) => source.namesRemoteEnds);
   }
 
@@ -77,7 +67,7 @@ export class Resolver {
     const remote = this.#remote(entry, question, client?.namespace);
     const [source, destination] = pair.role === 'source' ? [local, remote] : [remote, local];
     const serverAddress = pair.role === 'source' ? pair.remoteAddress : pair.localAddress;
-    const container = this.#containerOf(pair, local.holder, question.atMs);
+    const { container } = local;
     return {
       peers: {
         reporter: pair.role,
@@ -97,52 +87,19 @@ export class Resolver {
   /** Source after source; a source without state is waited for, not passed over. */
   #local(pair: Pair, question: Question): End {
     if (pair.kind === 'unattributed') return NEVER;
+    const container = this.#localEnds.container(pair, question.atMs);
     for (const source of this.#parts.sources) {
-      const holder = this.#localHolder(source, pair, question);
+      const holder = this.#localEnds.holder(source, pair, container, question);
       if (holder === 'unsure') return UNSURE;
-      if (holder) return { certainty: 'known', workload: holder.workload, holder, via: 'directory' };
+      if (holder) {
+        const own = container && isOwnContainer(pair, holder, container) ? container : undefined;
+        return { certainty: 'known', workload: holder.workload, holder, container: own, via: 'directory' };
+      }
       if (!source.shelf.synced && !question.force) return UNSURE;
       const workload = source.byProcess?.(pair);
-      if (workload) return { certainty: 'known', workload, via: 'process', heldByUse: true };
+      if (workload) return { certainty: 'known', workload, container, via: 'process', heldByUse: true };
     }
-    return this.#mayComeToKnow ? ABSENT : NEVER;
-  }
-
-  /** By cgroup, then by the pod of the network namespace, then by address. */
-  #localHolder({ shelf, usesCgroups }: Source, pair: Pair, { atMs, force }: Question): Holder | 'unsure' | undefined {
-    const byAddress = shelf.byAddress(pair.localAddress, atMs);
-    if (actsFor(pair, byAddress)) return byAddress;
-    const byCgroup = shelf.byCgroup(pair.cgroupId, atMs);
-    if (byCgroup) return byCgroup;
-    if (usesCgroups && this.#parts.cgroups.looking(pair.cgroupId) && !force) return 'unsure';
-    if (!shelf.holdsPods) return byAddress;
-    const pod = this.#container(pair, atMs)?.podUid;
-    if (pod === undefined) return this.#looksForPod(pair, atMs) && !force ? 'unsure' : byAddress;
-    // An address that the source still gives to another pod has changed hands, and the source will say so.
-    return shelf.byPod(pod, atMs) ?? (isOtherPod(byAddress, pod) ? undefined : byAddress);
-  }
-
-  /** The container of a local end that is itself at the socket; a proxy's is not the workload's. */
-  #containerOf(pair: Pair, holder: Holder | undefined, atMs: number | undefined): LocalContainer | undefined {
-    if (pair.kind === 'unattributed' || actsFor(pair, holder)) return undefined;
-    const container = this.#container(pair, atMs);
-    return container?.podUid !== undefined && isOtherPod(holder, container.podUid) ? undefined : container;
-  }
-
-  /** What the cgroup tells of a local end, or its network namespace if the cgroup tells of no pod. */
-  #container(pair: Pair, atMs: number | undefined): LocalContainer | undefined {
-    const owner = this.#parts.owners.owner(pair.cgroupId, atMs);
-    if (owner?.podUid !== undefined || !this.#holdsPods()) return owner;
-    return this.#parts.namespaces.owner(pair.netns, atMs) ?? owner;
-  }
-
-  #looksForPod(pair: Pair, atMs: number | undefined): boolean {
-    return this.#parts.owners.owner(pair.cgroupId, atMs) === undefined && this.#parts.namespaces.looking(pair.netns);
-  }
-
-  /** Only pods are looked for by their network namespace. */
-  #holdsPods(): boolean {
-    return this.#parts.sources.some(({ shelf }) => shelf.holdsPods);
+    return { certainty: this.#mayComeToKnow ? 'absent' : 'never', container };
   }
 
   /** By address, then by the other view if that end is on this node too, then by what all endpoints of a VIP share. */
@@ -238,10 +195,4 @@ export class Resolver {
       shelf.services.byPrefix(shelf.network, address, clientNamespace)
     );
   }
-}
-
-/** A workload that is a pod, and not this one. */
-function isOtherPod(holder: Holder | undefined, podUid: string): boolean {
-  const known = holder?.object.podUids ?? [];
-  return known.length > 0 && !known.includes(podUid);
 }

@@ -175,7 +175,7 @@ class ProcNamespacePods implements NamespacePods {
     if (refused === 0 || this.#saidRefused) return;
     this.#saidRefused = true;
     this.#logger.warn(
-      `${refused} processes do not tell their network namespace, so their pods are named by address only: give the agent CAP_SYS_PTRACE`,
+      `${refused} processes do not tell their network namespace: pods that their cgroup does not tell are named by address only. Give the agent CAP_SYS_PTRACE`,
     );
   }
 }

@@ -193,6 +193,21 @@ describe('readings of /proc', () => {
     mkdirSync(proc.root);
   });
 
+  it('say once that processes do not tell, and what that takes', async () => {
+    class Refusing extends Processes {
+      override takeRefused(): number {
+        return 3;
+      }
+    }
+    pods = createNamespacePods({ clock, logger, processes: new Refusing(proc.root), monotonicMs: () => 0 });
+    pods.onChange((netns) => told.push(netns));
+    await look(POD_NETNS);
+    await look(POD_NETNS + 1);
+    expect(logger.lines).toHaveLength(1);
+    expect(logger.lines[0]).toContain('3 processes');
+    expect(logger.lines[0]).toContain('CAP_SYS_PTRACE');
+  });
+
   it('end with the agent', async () => {
     expect(pods.looking(POD_NETNS)).toBe(true);
     await pods.stop();
