@@ -25,6 +25,8 @@ export interface MeshWorkload {
   readonly region: string;
   readonly zone: string;
   readonly services: ReadonlyMap<ServiceKey, PortMap>;
+  /** Where the layout tells them, the pod's UID first: see WorkloadObject. */
+  readonly podUids?: readonly string[];
 }
 
 const DEFAULT_TRUST_DOMAIN = 'cluster.local';
@@ -37,7 +39,7 @@ const POD_UID = /\/pod\//i;
 const known = (text: string): string | undefined => (text === '' ? undefined : text);
 
 export function meshWorkload(workload: MeshWorkload, cgroups: readonly bigint[]): WorkloadObject {
-  const { namespace } = workload;
+  const { namespace, podUids = [] } = workload;
   const trustDomain = workload.trustDomain || DEFAULT_TRUST_DOMAIN;
   const serviceAccount = workload.serviceAccount || DEFAULT_SERVICE_ACCOUNT;
   return {
@@ -46,7 +48,7 @@ export function meshWorkload(workload: MeshWorkload, cgroups: readonly bigint[])
       name: workload.workloadName || workload.name,
       namespace: known(namespace),
       podName: known(workload.name),
-      podUid: undefined,
+      podUid: podUids[0],
       containerId: undefined,
       canonicalService: known(workload.canonicalName),
       canonicalRevision: known(workload.canonicalRevision),
@@ -63,6 +65,7 @@ export function meshWorkload(workload: MeshWorkload, cgroups: readonly bigint[])
     pod: POD_UID.test(workload.uid),
     hbone: workload.hbone,
     cgroups,
+    podUids,
     services: workload.services,
   };
 }

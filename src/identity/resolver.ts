@@ -6,11 +6,12 @@ import type { Pair } from '../receiver/types.ts';
 import type { Directory, Holder } from './directory.ts';
 import { type Entry, localEnd } from './entry.ts';
 import type { EntryIndex } from './entry-index.ts';
+import { securityPolicy } from './hbone.ts';
+import { isOwnContainer, type LocalEndParts, LocalEnds, type Question } from './local-ends.ts';
 import type { NodeAddresses } from './node-addresses.ts';
 import type { ServiceObject } from './objects.ts';
 import type { Source } from './source.ts';
-import type { CgroupTree } from './sources/cgroup-tree.ts';
-import type { Peers, Service, Workload } from './types.ts';
+import type { LocalContainer, Peers, Service, Workload } from './types.ts';
 
 /**
  * `known`: named. `never`: nobody will ever name it. `absent`: nobody has it now, a source may get it.
@@ -23,6 +24,8 @@ interface End {
   readonly certainty: Certainty;
   readonly workload?: Workload | undefined;
   readonly holder?: Holder | undefined;
+  /** Of a local end. */
+  readonly container?: LocalContainer | undefined;
   readonly via?: 'directory' | 'process' | 'join' | 'endpoints';
   /** No source holds the workload: it lives by its connections. */
   readonly heldByUse?: boolean;
@@ -36,32 +39,24 @@ export interface Resolution {
   readonly heldByUse: readonly Workload[];
 }
 
-/** As of when, and whether the time for doubts is over: `force` turns `unsure` into the best answer there is. */
-export interface Question {
-  /** Wall-clock ms; undefined: now. */
-  readonly atMs: number | undefined;
-  readonly force: boolean;
-}
-
 const NEVER: End = { certainty: 'never' };
 const ABSENT: End = { certainty: 'absent' };
 const UNSURE: End = { certainty: 'unsure' };
 
-export interface ResolverParts {
+export interface ResolverParts extends LocalEndParts {
   readonly directory: Directory;
-  /** In the configured order. */
-  readonly sources: readonly Source[];
-  readonly cgroups: CgroupTree;
   readonly nodeAddresses: NodeAddresses;
   readonly index: EntryIndex;
 }
 
 export class Resolver {
   readonly #parts: ResolverParts;
+  readonly #localEnds: LocalEnds;
   readonly #mayComeToKnow: boolean;
 
   constructor(parts: ResolverParts) {
     this.#parts = parts;
+    this.#localEnds = new LocalEnds(parts);
     this.#mayComeToKnow = parts.sources.some((source) => source.namesRemoteEnds);
   }
 
@@ -72,13 +67,15 @@ export class Resolver {
     const remote = this.#remote(entry, question, client?.namespace);
     const [source, destination] = pair.role === 'source' ? [local, remote] : [remote, local];
     const serverAddress = pair.role === 'source' ? pair.dialledAddress || pair.remoteAddress : pair.localAddress;
+    const { container } = local;
     return {
       peers: {
         reporter: pair.role,
         source: source.workload,
         destination: destination.workload,
         service: this.#service(serverAddress, pair.servicePort, destination.holder, source.workload?.namespace),
-        securityPolicy: 'unknown',
+        securityPolicy: securityPolicy(pair, local.holder, remote.holder),
+        ...(container && { container }),
       },
       local: local.certainty,
       remote: remote.certainty,
@@ -87,18 +84,22 @@ export class Resolver {
     };
   }
 
-  /** By cgroup, then by address, source after source; a source without state is waited for, not passed over. */
-  #local(pair: Pair, { atMs, force }: Question): End {
+  /** Source after source; a source without state is waited for, not passed over. */
+  #local(pair: Pair, question: Question): End {
     if (pair.kind === 'unattributed') return NEVER;
+    const container = this.#localEnds.container(pair, question.atMs);
     for (const source of this.#parts.sources) {
-      const holder = source.shelf.byCgroup(pair.cgroupId, atMs) ?? source.shelf.byAddress(pair.localAddress, atMs);
-      if (holder) return { certainty: 'known', workload: holder.workload, holder, via: 'directory' };
-      const doubt = !source.shelf.synced || (source.usesCgroups && this.#parts.cgroups.looking(pair.cgroupId));
-      if (doubt && !force) return UNSURE;
+      const holder = this.#localEnds.holder(source, pair, container, question);
+      if (holder === 'unsure') return UNSURE;
+      if (holder) {
+        const own = container && isOwnContainer(pair, holder, container) ? container : undefined;
+        return { certainty: 'known', workload: holder.workload, holder, container: own, via: 'directory' };
+      }
+      if (!source.shelf.synced && !question.force) return UNSURE;
       const workload = source.byProcess?.(pair);
-      if (workload) return { certainty: 'known', workload, via: 'process', heldByUse: true };
+      if (workload) return { certainty: 'known', workload, container, via: 'process', heldByUse: true };
     }
-    return this.#mayComeToKnow ? ABSENT : NEVER;
+    return { certainty: this.#mayComeToKnow ? 'absent' : 'never', container };
   }
 
   /** By address, then by the other view if that end is on this node too, then by what all endpoints of a VIP share. */

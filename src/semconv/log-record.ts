@@ -35,6 +35,8 @@ export interface LogPeers {
   readonly destination: LogWorkload | undefined;
   readonly service: { readonly hostname: string } | undefined;
   readonly securityPolicy: 'mutual_tls' | 'unknown';
+  /** Of the local end. */
+  readonly container?: { readonly podUid: string | undefined; readonly containerId: string | undefined };
 }
 
 export type LogEvent = 'open' | 'close' | 'fail';
@@ -160,8 +162,9 @@ export function pairAttributes(peers: LogPeers, sink: FieldSink): void {
   optional(sink, 'server.address', peers.service?.hostname);
   optional(sink, 'k8s.namespace.name', local?.namespace);
   optional(sink, 'k8s.pod.name', local?.podName);
-  optional(sink, 'k8s.pod.uid', local?.podUid);
-  optional(sink, 'container.id', local?.containerId);
+  // The cluster's UID of a static pod is another than the one in its cgroup's name.
+  optional(sink, 'k8s.pod.uid', local?.podUid ?? peers.container?.podUid);
+  optional(sink, 'container.id', peers.container?.containerId ?? local?.containerId);
 }
 
 /** The flow but for the client's port, which is `source.port` (connectionAttributes). */

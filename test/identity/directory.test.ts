@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { Directory, type DirectoryChange, type Shelf, TOMBSTONE_MS } from '../../src/identity/directory.ts';
-import { FakeClock, service, workload } from './fakes.ts';
+import { CgroupOwners } from '../../src/identity/sources/cgroup-owners.ts';
+import { FakeCgroups, FakeClock, service, workload } from './fakes.ts';
 
 let clock: FakeClock;
 let directory: Directory;
@@ -69,6 +70,71 @@ describe('who held an address when', () => {
     expect(shelf.byCgroup(7n, undefined)).toBeUndefined();
     expect(shelf.byCgroup(7n, then)?.workload.name).toBe('a');
     expect(shelf.byCgroup(8n, undefined)?.workload.name).toBe('a');
+  });
+});
+
+describe('pods', () => {
+  const POD = '2c48913c-b29f-11e7-9350-020968147796';
+  const HASH = '0123456789abcdef0123456789abcdef';
+  let tree: FakeCgroups;
+
+  beforeEach(() => {
+    tree = new FakeCgroups();
+    directory = new Directory(clock, TOMBSTONE_MS, new CgroupOwners(tree, clock));
+    shelf = directory.addShelf('kubernetes', '');
+    shelf.markSynced();
+    tree.change({
+      added: [
+        [2n, `/kubepods/pod${POD}`],
+        [3n, `/kubepods/pod${HASH}`],
+      ],
+    });
+  });
+
+  const nameOf = (cgroup: bigint, atMs?: number) => shelf.byCgroup(cgroup, atMs)?.workload.name;
+
+  it('are named by the UID of their cgroups, a static pod by each of its own', () => {
+    expect(shelf.holdsPods).toBe(false);
+    shelf.upsertWorkload(workload({ uid: 'a', podUids: [POD, HASH] }));
+    expect([nameOf(2n), nameOf(3n), nameOf(4n)]).toEqual(['a', 'a', undefined]);
+    expect(shelf.byPod(HASH, undefined)?.workload.name).toBe('a');
+    expect(shelf.holdsPods).toBe(true);
+    shelf.upsertWorkload(workload({ uid: 'a', podUids: [POD] }));
+    expect([nameOf(2n), nameOf(3n)]).toEqual(['a', undefined]);
+    shelf.removeWorkload('a');
+    expect(nameOf(2n)).toBeUndefined();
+    expect(shelf.holdsPods).toBe(false);
+  });
+
+  it('are named as of then, though pod and cgroup have gone', () => {
+    shelf.upsertWorkload(workload({ uid: 'a', podUids: [POD] }));
+    clock.advance(1_000);
+    const then = clock.now();
+    clock.advance(1_000);
+    shelf.removeWorkload('a');
+    tree.change({ removed: [2n] });
+    expect(nameOf(2n)).toBeUndefined();
+    expect(nameOf(2n, then)).toBe('a');
+    clock.advance(TOMBSTONE_MS + 1);
+    directory.prune(Number.POSITIVE_INFINITY);
+    expect(nameOf(2n, then)).toBeUndefined();
+  });
+
+  it('give way to a workload that names the cgroup itself', () => {
+    shelf.upsertWorkload(workload({ uid: 'pod', podUids: [POD] }));
+    shelf.upsertWorkload(workload({ uid: 'named', cgroups: [2n] }));
+    expect(nameOf(2n)).toBe('named');
+  });
+
+  it('are announced by their cgroups', () => {
+    const changes: DirectoryChange[] = [];
+    directory.onChange((change) => changes.push(change));
+    shelf.upsertWorkload(workload({ uid: 'a', podUids: [POD], cgroups: [9n] }));
+    shelf.removeWorkload('a');
+    expect(changes.map(({ cgroups }) => [...cgroups])).toEqual([
+      [9n, 2n],
+      [9n, 2n],
+    ]);
   });
 });
 

@@ -40,6 +40,7 @@ class FileSource implements Source {
   #uids = new Set<string>();
   /** Those that name cgroups, for when the tree changes. */
   #byCgroup: readonly FileWorkload[] = [];
+  #hasPods = false;
   #services = new Set<string>();
   #undo: (() => void)[] = [];
   /** Loads follow each other: a change seen during one begins another. */
@@ -56,7 +57,7 @@ class FileSource implements Source {
   }
 
   get usesCgroups(): boolean {
-    return this.#byCgroup.length > 0;
+    return this.#byCgroup.length > 0 || this.#hasPods;
   }
 
   async start(): Promise<void> {
@@ -106,6 +107,7 @@ class FileSource implements Source {
   /** Services first, so that a workload's services are there when it comes. */
   async #apply({ workloads, services }: WorkloadFile): Promise<void> {
     this.#byCgroup = workloads.filter(({ cgroupPaths }) => cgroupPaths.length > 0);
+    this.#hasPods = workloads.some(({ podUids }) => podUids.length > 0);
     if (this.usesCgroups) await this.#settings.cgroups.start();
     const breathe = createBreather();
     const serviceKeys = new Set(services.map(({ key }) => key));
@@ -132,7 +134,7 @@ class FileSource implements Source {
   }
 
   #assignCgroups(): void {
-    if (!this.usesCgroups) return;
+    if (this.#byCgroup.length === 0) return;
     const cgroups = this.#cgroupsByUid();
     for (const workload of this.#byCgroup) {
       this.shelf.upsertWorkload(meshWorkload(workload, cgroups.get(workload.uid) ?? []));

@@ -114,6 +114,10 @@ describe('the layout', () => {
       'workloads:\n- name: a\n  cgroupPaths: [nginx.service]\n',
       'w.yaml:3: workloads[0].cgroupPaths[0]: found "nginx.service"',
     ],
+    [
+      'workloads:\n- name: a\n  podUids: [0A1B2C3D-0001-4000-8000-00000000000A]\n',
+      'w.yaml:3: workloads[0].podUids[0]: found "0A1B2C3D-0001-4000-8000-00000000000A"',
+    ],
     ['workloads: {name: a}\n', 'w.yaml:1: workloads: found no list'],
     [
       'workload:\n- name: a\n',
@@ -309,6 +313,18 @@ describe('the source', () => {
       canonicalRevision: 'latest',
       principal: undefined,
     });
+  });
+
+  it('knows pods by what their cgroups call them', async () => {
+    const uid = '0a1b2c3d-0001-4000-8000-00000000000a';
+    const hash = '0123456789abcdef0123456789abcdef';
+    const source = await start(
+      `workloads:\n- {name: a, podUids: [${uid}, ${hash}], workloadIps: [192.0.2.1], networkMode: HostNetwork}\n- {name: b}\n`,
+    );
+    expect(source.usesCgroups).toBe(true);
+    expect(source.shelf.byPod(uid, undefined)!.workload).toMatchObject({ name: 'a', podUid: uid });
+    expect(source.shelf.byPod(hash, undefined)!.workload).toMatchObject({ name: 'a', podUid: uid });
+    expect(source.shelf.byAddress('192.0.2.1', undefined)).toBeUndefined();
   });
 
   it('24: looks up in the configured network', async () => {
