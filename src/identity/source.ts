@@ -4,6 +4,7 @@
  */
 import type { Logger } from '../collector/logger.ts';
 import type { Schema } from '../collector/schema.ts';
+import type { Telemetry } from '../collector/telemetry.ts';
 import type { Pair } from '../receiver/types.ts';
 import type { Clock } from './clock.ts';
 import type { Directory, Shelf } from './directory.ts';
@@ -28,6 +29,7 @@ export interface Source {
 /** What sources are created with. */
 export interface SourceSettings {
   readonly logger: Logger;
+  readonly telemetry: Telemetry;
   readonly clock: Clock;
   readonly directory: Directory;
   /** One tree for all sources; a source that names by cgroup starts it. */
