@@ -32,6 +32,7 @@ const CONNECT_TIMEOUT_MS = 10_000;
 
 /** A stream of requests and responses, each the bytes of one message. */
 export interface XdsStream {
+  /** Without effect once the stream is over. */
   send(request: Buffer): void;
   /** One at a time: the peer is held back while one is being looked at. Ends by throwing an XdsFailure, always. */
   responses(): AsyncIterableIterator<Buffer>;
@@ -67,7 +68,9 @@ export function openStream(
     client.close();
   };
   return {
-    send: (request) => void call.write(request),
+    send: (request) => {
+      if (call.writable) call.write(request);
+    },
     close,
     async *responses() {
       try {

@@ -17,7 +17,7 @@ export type Send = (request: Buffer) => void;
 /** What is said over one stream. */
 export interface XdsSession {
   /** The first requests. `node`: the encoded node message, which the first one carries. */
-  open(node: Buffer): void;
+  open(node: Buffer): Promise<void>;
   /**
    * One response; the next is not read before this resolves. It answers through the `send` it was made with. Rejects
    * with an XdsFailure (`protocol`) or a MalformedMessage where nothing can be made of the response: the stream is given up.
@@ -111,7 +111,7 @@ export class XdsClient {
     this.#interrupt = () => stream.close();
     if (this.#stopped) this.#interrupt();
     const session = createSession((request) => stream.send(request));
-    session.open(node);
+    await session.open(node);
     for await (const response of stream.responses()) {
       this.#lastMessageMs = clock.now();
       await session.receive(response);

@@ -52,7 +52,7 @@ export async function probe(
   config: XdsConfig,
   method: string,
   kind: NodeFacts['kind'],
-  request: (node: Buffer) => Buffer,
+  request: (node: Buffer) => Promise<Buffer>,
   machine?: Machine,
 ): Promise<Buffer> {
   const { stream, node } = await dial(config, method, kind, Date.now(), machine);
@@ -62,7 +62,7 @@ export async function probe(
     stream.close();
   }, PROBE_TIMEOUT_MS);
   try {
-    stream.send(request(node));
+    stream.send(await request(node));
     for await (const response of stream.responses()) return response;
     throw new Error('a stream ends by an error');
   } catch (error) {
