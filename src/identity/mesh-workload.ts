@@ -62,7 +62,7 @@ export function meshWorkload(
       zone: known(workload.zone),
       node: known(workload.node),
     },
-    addresses: workload.addresses.flatMap((address) => canonicalAddress(address) ?? []),
+    addresses: canonical(workload.addresses),
     network: workload.network,
     hostNetwork: workload.hostNetwork,
     pod: POD_UID.test(workload.uid),
@@ -70,4 +70,10 @@ export function meshWorkload(
     cgroups,
     services: workload.services,
   };
+}
+
+/** The same list where all are canonical already, as binary ones are. */
+function canonical(addresses: readonly string[]): readonly string[] {
+  if (addresses.every((address) => canonicalAddress(address) === address)) return addresses;
+  return addresses.flatMap((address) => canonicalAddress(address) ?? []);
 }

@@ -21,6 +21,8 @@ type Locality = Pick<MeshWorkload, 'region' | 'zone'>;
 
 const NOWHERE: Locality = { region: '', zone: '' };
 
+const NO_ADDRESSES: readonly string[] = [];
+const NO_VIPS: readonly Vip[] = [];
 const NO_SERVICES: ReadonlyMap<ServiceKey, PortMap> = new Map();
 
 /** Decodes the addresses of one message: texts and maps that several of them have are one object. */
@@ -58,7 +60,7 @@ export class AddressDecoder {
     let locality = NOWHERE;
     let hbone = false;
     let hostNetwork = false;
-    const addresses: string[] = [];
+    let addresses: readonly string[] = NO_ADDRESSES;
     const services: string[] = [];
     const outer = reader.enter();
     while (reader.next()) {
@@ -70,7 +72,7 @@ export class AddressDecoder {
           namespace = reader.range(read);
           break;
         case 3:
-          addresses.push(ipAddress(reader.bytes()));
+          addresses = appended(addresses, ipAddress(reader.bytes()));
           break;
         case 4:
           network = reader.range(read);
@@ -171,7 +173,7 @@ export class AddressDecoder {
     let namespace = '';
     let hostname = '';
     let canonical = false;
-    const vips: Vip[] = [];
+    let vips: readonly Vip[] = NO_VIPS;
     const ports = new Map<number, number>();
     const outer = reader.enter();
     while (reader.next()) {
@@ -186,7 +188,7 @@ export class AddressDecoder {
           hostname = reader.text();
           break;
         case 4:
-          vips.push(this.#vip(reader));
+          vips = appended(vips, this.#vip(reader));
           break;
         case 5:
           readPort(reader, ports);
@@ -248,6 +250,11 @@ function readPort(reader: ProtobufReader, ports: Map<number, number>): void {
     throw new MalformedMessage(`the port ${servicePort} → ${targetPort} cannot be`);
   }
   ports.set(servicePort, targetPort);
+}
+
+/** Not by `push`, which makes room for seventeen: nearly all have one, and there may be a hundred thousand of them. */
+function appended<T>(list: readonly T[], item: T): readonly T[] {
+  return list.length === 0 ? [item] : [...list, item];
 }
 
 function ipAddress(bytes: Uint8Array): string {

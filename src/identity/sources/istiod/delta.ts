@@ -1,6 +1,7 @@
 /** Delta discovery, the incremental kind of ADS: what is asked, and the envelope of what is answered. */
 import { createBreather } from '../../slices.ts';
 import { encodeErrorDetail, type RejectedResource, rejectionText } from '../xds/error-detail.ts';
+import { FieldSplitter, type SplitField } from '../xds/field-splitter.ts';
 import { MalformedMessage, ProtobufReader } from '../xds/protobuf-reader.ts';
 import { ProtobufWriter } from '../xds/protobuf-writer.ts';
 
@@ -71,88 +72,78 @@ export function encodeAnswer(typeUrl: string, nonce: string, rejected: readonly 
   return writer.finish();
 }
 
-export interface DeltaResponse {
-  readonly typeUrl: string;
-  readonly nonce: string;
-  readonly removed: readonly string[];
-  /** Where the Resource messages lie in the response: start and end of each in turn. */
-  readonly resources: readonly number[];
+/** What a response says beside its resources: type_url 4, nonce 5, removed_resources 6 (resources are 2). */
+export class ResponseEnvelope {
+  typeUrl = '';
+  nonce = '';
+  readonly removed: string[] = [];
+
+  take({ number, bytes, start, end }: SplitField): void {
+    if (number === 4) this.typeUrl = bytes.toString('utf8', start, end);
+    else if (number === 5) this.nonce = bytes.toString('utf8', start, end);
+    else if (number === 6) this.removed.push(bytes.toString('utf8', start, end));
+  }
 }
 
-/**
- * resources 2, nonce 5, type_url 4, removed_resources 6.
- *
- * @throws MalformedMessage where the envelope itself makes no sense; the resources are not looked into.
- */
-export function readResponse(bytes: Buffer): DeltaResponse {
-  const reader = new ProtobufReader(bytes);
-  const resources: number[] = [];
-  const removed: string[] = [];
-  let typeUrl = '';
-  let nonce = '';
-  while (reader.next()) {
-    switch (reader.field) {
-      case 2:
-        reader.range((_bytes, start, end) => resources.push(start, end));
-        break;
-      case 4:
-        typeUrl = reader.text();
-        break;
-      case 5:
-        nonce = reader.text();
-        break;
-      case 6:
-        removed.push(reader.text());
-        break;
+export const RESOURCES = 2;
+
+/** Of a response that is there as a whole. @throws MalformedMessage */
+export function readEnvelope(response: Buffer): ResponseEnvelope {
+  const envelope = new ResponseEnvelope();
+  const fields = new FieldSplitter();
+  for (const field of fields.push(response)) envelope.take(field);
+  fields.finish();
+  return envelope;
+}
+
+/** Reads Resource messages (version 1, resource 2 { Any: type_url 1, value 2 }, name 3), one after the other. */
+export class ResourceReader {
+  /** Of the resource opened last, as far as they could be read. */
+  name = '';
+  version = '';
+  readonly #type: Buffer;
+  readonly #reader = new ProtobufReader(Buffer.alloc(0));
+  #start = 0;
+  #end = 0;
+
+  constructor(typeUrl: string) {
+    this.#type = Buffer.from(typeUrl);
+  }
+
+  /** Reads name and version. @throws MalformedMessage saying what is wrong with the resource. */
+  open(bytes: Buffer, start: number, end: number): void {
+    const reader = this.#reader.seek(bytes, start, end);
+    this.name = '';
+    this.version = '';
+    this.#start = this.#end = end;
+    while (reader.next()) {
+      if (reader.field === 1) this.version = reader.text();
+      else if (reader.field === 3) this.name = reader.text();
+      // Looked into when the name is known, which comes behind it.
+      else if (reader.field === 2) reader.range(this.#remember);
     }
+    if (this.name === '') throw new MalformedMessage('it has no name');
+    this.#openAny(bytes);
   }
-  return { typeUrl, nonce, removed, resources };
-}
 
-export interface DeltaResource {
-  /** '' where the message breaks off before it. */
-  name: string;
-  version: string;
-}
-
-/**
- * Reads one Resource (version 1, resource 2, name 3) and gives a reader that stands in the value of its Any. `into` has
- * the name even when this throws, if it could be read.
- *
- * @throws MalformedMessage saying what is wrong with it.
- */
-export function openResource(
-  bytes: Buffer,
-  start: number,
-  end: number,
-  typeUrl: string,
-  into: DeltaResource,
-): ProtobufReader {
-  const reader = new ProtobufReader(bytes, start, end);
-  let any: ProtobufReader | undefined;
-  into.name = '';
-  into.version = '';
-  while (reader.next()) {
-    if (reader.field === 1) into.version = reader.text();
-    else if (reader.field === 3) into.name = reader.text();
-    // Looked into when the name is known, which comes behind it.
-    else if (reader.field === 2) any = reader.range((all, from, to) => new ProtobufReader(all, from, to));
+  /** A reader that stands in the value. */
+  value(): ProtobufReader {
+    return this.#reader;
   }
-  if (into.name === '') throw new MalformedMessage('it has no name');
-  if (any === undefined) throw new MalformedMessage('it is empty');
-  return openAny(any, typeUrl);
-}
 
-/** Any { type_url = 1, value = 2 } */
-function openAny(any: ProtobufReader, typeUrl: string): ProtobufReader {
-  let type = '';
-  let value = NOTHING;
-  while (any.next()) {
-    if (any.field === 1) type = any.text();
-    else if (any.field === 2) value = any.range((all, from, to) => new ProtobufReader(all, from, to));
+  #openAny(bytes: Buffer): void {
+    const reader = this.#reader.seek(bytes, this.#start, this.#end);
+    let isType = false;
+    while (reader.next()) {
+      if (reader.field === 1) isType = reader.is(this.#type);
+      else if (reader.field === 2) reader.range(this.#remember);
+    }
+    if (!isType) throw new MalformedMessage(`it is not of the type ${this.#type}`);
+    reader.seek(bytes, this.#start, this.#end);
   }
-  if (type !== typeUrl) throw new MalformedMessage(`it is of the type ${type || '(none)'}`);
-  return value;
-}
 
-const NOTHING = new ProtobufReader(Buffer.alloc(0));
+  readonly #remember = (_bytes: Buffer, start: number, end: number): void => {
+    this.#start = start;
+    this.#end = end;
+  };
+}

@@ -59,6 +59,13 @@ export class MeshState {
     }
   }
 
+  /** Whether exactly this version is held: there is nothing to apply then. */
+  confirms(name: string, version: string): boolean {
+    if (version === '' || this.#versions.get(name) !== version || this.#rejected.has(name)) return false;
+    this.#unconfirmed.delete(name);
+    return true;
+  }
+
   /** `share`: gives the one string for equal ones. */
   apply(name: string, version: string, address: MeshAddress, share: (text: string) => string): void {
     this.#versions.set(name, version);

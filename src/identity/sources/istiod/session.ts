@@ -2,18 +2,20 @@
 import type { Logger } from '../../../collector/logger.ts';
 import type { CounterHandle } from '../../../collector/telemetry.ts';
 import { createBreather } from '../../slices.ts';
-import type { Send, XdsSession } from '../xds/client.ts';
+import type { PiecewiseSession, Send } from '../xds/client.ts';
 import { type RejectedResource, rejectionText } from '../xds/error-detail.ts';
+import { FieldSplitter, type SplitField } from '../xds/field-splitter.ts';
+import type { IncomingMessage } from '../xds/grpc-messages.ts';
 import { MalformedMessage } from '../xds/protobuf-reader.ts';
 import { ADDRESS_TYPE, AddressDecoder } from './address.ts';
 import {
-  type DeltaResource,
   encodeAnswer,
   encodeFirstRequest,
   encodeSubscribe,
   encodeUnsubscribe,
-  openResource,
-  readResponse,
+  RESOURCES,
+  ResourceReader,
+  ResponseEnvelope,
 } from './delta.ts';
 import type { MeshState } from './mesh-state.ts';
 
@@ -31,7 +33,7 @@ export interface AddressSessionParts {
   readonly onApplied: () => void;
 }
 
-export class AddressSession implements XdsSession {
+export class AddressSession implements PiecewiseSession {
   readonly #parts: AddressSessionParts;
   #opened = false;
   #answered = false;
@@ -67,55 +69,66 @@ export class AddressSession implements XdsSession {
     if (this.#opened) this.#parts.send(encodeUnsubscribe(ADDRESS_TYPE, names));
   }
 
-  async receive(bytes: Buffer): Promise<void> {
+  async receivePieces(response: IncomingMessage): Promise<void> {
     const { state, send, logger, nacks } = this.#parts;
-    const response = readResponse(bytes);
-    if (response.typeUrl !== ADDRESS_TYPE) {
-      throw new MalformedMessage(`a response of the type ${response.typeUrl || '(none)'}, which was not asked for`);
-    }
-    // Removals first: an address that changes hands within one message is nobody's for no moment that anybody sees.
     const breathe = createBreather(SLICE_MS);
-    for (const name of response.removed) {
+    const envelope = new ResponseEnvelope();
+    const fields = new FieldSplitter();
+    const batch = new ResourceBatch(state);
+    for await (const piece of response.pieces()) {
+      for (const field of fields.push(piece)) {
+        if (field.number === RESOURCES) batch.apply(field);
+        else envelope.take(field);
+        const pause = breathe();
+        if (pause) await pause;
+      }
+    }
+    fields.finish();
+    if (envelope.typeUrl !== ADDRESS_TYPE) {
+      throw new MalformedMessage(`a response of the type ${envelope.typeUrl || '(none)'}, which was not asked for`);
+    }
+    for (const name of envelope.removed) {
       state.remove(name);
       const pause = breathe();
       if (pause) await pause;
     }
-    const rejected = await this.#applyAll(bytes, response.resources, breathe);
     if (!this.#answered) await state.firstResponseEnds();
     this.#answered = true;
-    send(encodeAnswer(ADDRESS_TYPE, response.nonce, rejected));
+    const { count, rejected } = batch;
+    send(encodeAnswer(ADDRESS_TYPE, envelope.nonce, rejected));
     if (rejected.length > 0) {
       nacks.add(1);
-      logger.warn(
-        `refused ${rejected.length} of ${response.resources.length / 2} resources: ${rejectionText(rejected)}`,
-      );
+      logger.warn(`refused ${rejected.length} of ${count} resources: ${rejectionText(rejected)}`);
     }
     this.#parts.onApplied();
   }
+}
 
-  /** Returns those that cannot be used. */
-  async #applyAll(
-    bytes: Buffer,
-    ranges: readonly number[],
-    breathe: () => Promise<void> | undefined,
-  ): Promise<RejectedResource[]> {
-    const { state } = this.#parts;
-    const decoder = new AddressDecoder();
-    const resource: DeltaResource = { name: '', version: '' };
-    const rejected: RejectedResource[] = [];
-    for (let at = 0; at < ranges.length; at += 2) {
-      try {
-        const reader = openResource(bytes, ranges[at]!, ranges[at + 1]!, ADDRESS_TYPE, resource);
-        const { name, version } = resource;
-        state.apply(name, version, decoder.read(reader, name), decoder.texts.share);
-      } catch (error) {
-        if (!(error instanceof MalformedMessage)) throw error;
-        if (resource.name !== '') state.reject(resource.name);
-        rejected.push({ name: resource.name || `(resource ${at / 2 + 1}, without a name)`, reason: error.message });
-      }
-      const pause = breathe();
-      if (pause) await pause;
+/** The resources of one response, each applied as it comes. */
+class ResourceBatch {
+  /** Those that cannot be used. */
+  readonly rejected: RejectedResource[] = [];
+  count = 0;
+  readonly #state: MeshState;
+  readonly #resource = new ResourceReader(ADDRESS_TYPE);
+  readonly #decoder = new AddressDecoder();
+
+  constructor(state: MeshState) {
+    this.#state = state;
+  }
+
+  apply({ bytes, start, end }: SplitField): void {
+    this.count++;
+    const resource = this.#resource;
+    try {
+      resource.open(bytes, start, end);
+      if (this.#state.confirms(resource.name, resource.version)) return;
+      const address = this.#decoder.read(resource.value(), resource.name);
+      this.#state.apply(resource.name, resource.version, address, this.#decoder.texts.share);
+    } catch (error) {
+      if (!(error instanceof MalformedMessage)) throw error;
+      if (resource.name !== '') this.#state.reject(resource.name);
+      this.rejected.push({ name: resource.name || `(resource ${this.count}, without a name)`, reason: error.message });
     }
-    return rejected;
   }
 }

@@ -10,7 +10,7 @@ import { endpointText, type XdsConfig } from '../xds/config.ts';
 import { probe } from '../xds/dial.ts';
 import type { Machine } from '../xds/node.ts';
 import { ADDRESS_TYPE } from './address.ts';
-import { DELTA_METHOD, encodeFirstRequest, readResponse } from './delta.ts';
+import { DELTA_METHOD, encodeFirstRequest, readEnvelope } from './delta.ts';
 import { MeshState } from './mesh-state.ts';
 import { AddressSession } from './session.ts';
 import { WantedNames } from './wanted-names.ts';
@@ -31,7 +31,8 @@ export async function describeIstiod(config: IstiodConfig, machine?: Machine): P
       const subscribe = [`${config.network}/0.0.0.0`];
       return (await encodeFirstRequest({ typeUrl: ADDRESS_TYPE, node, subscribe, known: [] })).request;
     };
-    const { typeUrl } = readResponse(await probe(config, DELTA_METHOD, 'ztunnel', ask, machine));
+    const response = await probe(config, DELTA_METHOD, 'ztunnel', ask, machine);
+    const { typeUrl } = readEnvelope(response);
     if (typeUrl !== ADDRESS_TYPE)
       return { ok: false, text: `${target} answers with ${typeUrl || 'no type'}: is it istiod?` };
     return { ok: true, text: `${target} serves the workload API to this node` };
