@@ -98,6 +98,14 @@ export class Shelf {
     return this.#workloads.size;
   }
 
+  workload(uid: string): Holder | undefined {
+    return this.#workloads.get(uid);
+  }
+
+  uids(): IterableIterator<string> {
+    return this.#workloads.keys();
+  }
+
   markSynced(): void {
     if (this.#synced) return;
     this.#synced = true;

@@ -5,8 +5,8 @@
  * A claim begins when its source told us, which is later than when it became true: a moment that no claim covers
  * belongs to the next one that begins, so that a pod announced two seconds after its first connection names it.
  *
- * There is a claim for each address of a mesh, and nearly all of them are since ever, for now, and alone: such a one
- * costs no list and no number.
+ * There is a claim for each address of a mesh, and nearly all of them are since ever, for now, and alone: of such a one
+ * the holder stands for itself.
  */
 class Claim<T> {
   readonly holder: T;
@@ -29,8 +29,8 @@ class Claim<T> {
   }
 }
 
-export class Timeline<K, T> {
-  readonly #claims = new Map<K, Claim<T> | Claim<T>[]>();
+export class Timeline<K, T extends object> {
+  readonly #claims = new Map<K, T | Claim<T>[]>();
   /** Ended claims in the order of their ends. */
   readonly #tombstones: { readonly key: K; readonly claim: Claim<T> }[] = [];
   readonly #better: (a: T, b: T) => number;
@@ -42,16 +42,14 @@ export class Timeline<K, T> {
 
   /** `fromMs`: wall-clock ms; undefined: since ever. */
   begin(key: K, holder: T, fromMs: number | undefined): void {
-    const claim = new Claim(holder, fromMs);
-    const known = this.#claims.get(key);
-    if (known === undefined) this.#claims.set(key, claim);
-    else if (Array.isArray(known)) known.push(claim);
-    else this.#claims.set(key, [known, claim]);
+    if (fromMs === undefined && !this.#claims.has(key)) this.#claims.set(key, holder);
+    else this.#list(key).push(new Claim(holder, fromMs));
   }
 
   /** Ends this holder's claim and nobody else's. */
   end(key: K, holder: T, untilMs: number): void {
-    const claim = this.#of(key).find((c) => c.holder === holder && c.untilMs === undefined);
+    if (!this.#claims.has(key)) return;
+    const claim = this.#list(key).find((c) => c.holder === holder && c.untilMs === undefined);
     if (!claim) return;
     claim.untilMs = untilMs;
     this.#tombstones.push({ key, claim });
@@ -59,20 +57,18 @@ export class Timeline<K, T> {
 
   /** Who holds it now. */
   current(key: K): T | undefined {
-    const known = this.#claims.get(key);
-    if (known === undefined) return undefined;
-    if (!Array.isArray(known)) return known.untilMs === undefined ? known.holder : undefined;
-    return this.#best(known.filter((claim) => claim.untilMs === undefined));
+    const claims = this.#claims.get(key);
+    if (!Array.isArray(claims)) return claims;
+    return this.#best(claims.filter((claim) => claim.untilMs === undefined));
   }
 
   /** Who held it at `timeMs`, or came next. */
   at(key: K, timeMs: number): T | undefined {
-    const known = this.#claims.get(key);
-    if (known === undefined) return undefined;
-    if (!Array.isArray(known)) return known.covers(timeMs) || known.beginsAfter(timeMs) ? known.holder : undefined;
-    const holding = known.filter((claim) => claim.covers(timeMs));
+    const claims = this.#claims.get(key);
+    if (!Array.isArray(claims)) return claims;
+    const holding = claims.filter((claim) => claim.covers(timeMs));
     if (holding.length > 0) return this.#best(holding);
-    const later = known.filter((claim) => claim.beginsAfter(timeMs));
+    const later = claims.filter((claim) => claim.beginsAfter(timeMs));
     const next = Math.min(...later.map((claim) => claim.fromMs!));
     return this.#best(later.filter((claim) => claim.fromMs === next));
   }
@@ -82,17 +78,20 @@ export class Timeline<K, T> {
     let gone = 0;
     while (gone < this.#tombstones.length && this.#tombstones[gone]!.claim.untilMs! < limitMs) {
       const { key, claim } = this.#tombstones[gone++]!;
-      const left = this.#of(key).filter((other) => other !== claim);
-      if (left.length === 0) this.#claims.delete(key);
-      else this.#claims.set(key, left.length === 1 ? left[0]! : left);
+      const left = this.#list(key).filter((other) => other !== claim);
+      if (left.length > 0) this.#claims.set(key, left);
+      else this.#claims.delete(key);
     }
     this.#tombstones.splice(0, gone);
   }
 
-  #of(key: K): readonly Claim<T>[] {
-    const known = this.#claims.get(key);
-    if (known === undefined) return [];
-    return Array.isArray(known) ? known : [known];
+  /** The key's claims as a list that is kept. */
+  #list(key: K): Claim<T>[] {
+    const claims = this.#claims.get(key);
+    if (Array.isArray(claims)) return claims;
+    const list = claims === undefined ? [] : [new Claim(claims, undefined)];
+    this.#claims.set(key, list);
+    return list;
   }
 
   #best(claims: readonly Claim<T>[]): T | undefined {

@@ -29,6 +29,7 @@ const NO_SERVICES: ReadonlyMap<ServiceKey, PortMap> = new Map();
 export class AddressDecoder {
   readonly texts = new TextTable();
   readonly #services = new Map<string, ReadonlyMap<ServiceKey, PortMap>>();
+  readonly #portMaps = new Map<string, PortMap>();
 
   /**
    * `reader` stands in an Address; `name` is the resource's, which becomes the workload's uid: removals name it.
@@ -164,7 +165,15 @@ export class AddressDecoder {
       if (reader.field === 1) key = reader.range(this.texts.read);
       else if (reader.field === 2) readPortList(reader, ports);
     }
-    return [key, ports];
+    return [key, this.#shared(ports)];
+  }
+
+  /** One map for equal ones: most services have a port or two, and the same. */
+  #shared(ports: PortMap): PortMap {
+    const key = JSON.stringify([...ports]);
+    const known = this.#portMaps.get(key);
+    if (known === undefined) this.#portMaps.set(key, ports);
+    return known ?? ports;
   }
 
   #service(reader: ProtobufReader): ServiceObject {
@@ -204,7 +213,7 @@ export class AddressDecoder {
       key: `${namespace}/${hostname}`,
       service: { name: name || hostname, namespace: namespace === '' ? undefined : namespace, hostname },
       vips,
-      ports,
+      ports: this.#shared(ports),
       canonical,
     };
   }

@@ -17,45 +17,24 @@ export interface FirstRequest {
   readonly known: Iterable<readonly [name: string, version: string]>;
 }
 
-/**
- * What istiod takes: 4 MiB by default (ISTIO_GPRC_MAXRECVMSGSIZE), with room to spare. A longer request would end every
- * stream as soon as it began.
- */
-export const LONGEST_REQUEST = 3.5 * 1024 * 1024;
-
 const EVERYTHING = '*';
-
-export interface EncodedFirstRequest {
-  readonly request: Buffer;
-  /** False where what is known had to be left out, since the request would have been too long. */
-  readonly declared: boolean;
-}
 
 /**
  * node 1, type_url 2, resource_names_subscribe 3, resource_names_unsubscribe 4, initial_resource_versions 5 (a map).
  * Encoded in slices: there may be tens of thousands of names.
  */
-export async function encodeFirstRequest({
-  typeUrl,
-  node,
-  subscribe,
-  known,
-}: FirstRequest): Promise<EncodedFirstRequest> {
-  const begin = () => {
-    const writer = new ProtobufWriter().bytes(1, node).text(2, typeUrl);
-    // A request without names asks for everything: to ask for nothing yet is to ask for it and to take it back.
-    return subscribe === undefined ? writer : writer.texts(3, [EVERYTHING, ...subscribe]).texts(4, [EVERYTHING]);
-  };
+export async function encodeFirstRequest({ typeUrl, node, subscribe, known }: FirstRequest): Promise<Buffer> {
+  const writer = new ProtobufWriter().bytes(1, node).text(2, typeUrl);
+  // A request without names asks for everything: to ask for nothing yet is to ask for it and to take it back.
+  if (subscribe !== undefined) writer.texts(3, [EVERYTHING, ...subscribe]).texts(4, [EVERYTHING]);
   const breathe = createBreather();
-  const writer = begin();
   const entry = new ProtobufWriter();
   for (const [name, version] of known) {
     writer.bytes(5, entry.clear().text(1, name).text(2, version).finish());
-    if (writer.length > LONGEST_REQUEST) return { request: begin().finish(), declared: false };
     const pause = breathe();
     if (pause) await pause;
   }
-  return { request: writer.finish(), declared: true };
+  return writer.finish();
 }
 
 /** A change of what is subscribed to, on a stream that is open. */

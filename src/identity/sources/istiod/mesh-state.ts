@@ -1,24 +1,22 @@
 /**
  * What the control plane has told, over all streams: it keeps the shelf filled, and knows which resources a new stream
- * may declare as known and which must be told again.
+ * may declare as known and which must be told again. A workload is held under its resource's name, which is its uid.
  */
 import type { Shelf } from '../../directory.ts';
 import { meshWorkload } from '../../mesh-workload.ts';
 import type { ServiceKey } from '../../objects.ts';
 import { createBreather } from '../../slices.ts';
 import type { MeshAddress } from './address.ts';
+import { KnownVersions } from './known-versions.ts';
 
 const NO_CGROUPS: readonly bigint[] = [];
 
 export class MeshState {
   readonly #shelf: Shelf;
   readonly #onService: ((key: ServiceKey) => void) | undefined;
-  /** Name of each resource held → its version, '' where the control plane sets none. */
-  readonly #versions = new Map<string, string>();
-  /** Those among them that are services, by their key in the shelf. */
+  /** Resource name of each service → its key in the shelf. */
   readonly #services = new Map<string, ServiceKey>();
-  /** Names whose last version was refused. An earlier one may be held; a new stream must not declare it as known. */
-  readonly #rejected = new Set<string>();
+  readonly #versions = new KnownVersions();
   /** Held, not declared on this stream, not told again yet: gone, if the first response does not have it. */
   #unconfirmed = new Set<string>();
 
@@ -28,23 +26,17 @@ export class MeshState {
     this.#onService = onService;
   }
 
-  get size(): number {
-    return this.#versions.size;
+  /** Name and version of each resource that a new stream may declare as known; undefined if they are too many for it. */
+  declarable(): Iterable<readonly [name: string, version: string]> | undefined {
+    return this.#versions.all();
   }
 
-  has(name: string): boolean {
-    return this.#versions.has(name);
-  }
-
-  /** What a new stream may say that it knows. */
-  *known(): IterableIterator<readonly [name: string, version: string]> {
-    for (const entry of this.#versions) if (!this.#rejected.has(entry[0])) yield entry;
-  }
-
-  /** A stream begins. `declared`: its first request named all that is `known`; else nothing. */
-  streamBegins(declared: boolean): void {
-    const undeclared = declared ? this.#rejected : this.#versions.keys();
-    this.#unconfirmed = new Set([...undeclared].filter((name) => this.#versions.has(name)));
+  /** A stream begins: what is `declarable` was declared by its first request. */
+  streamBegins(): void {
+    this.#unconfirmed = new Set();
+    for (const names of [this.#shelf.uids(), this.#services.keys()]) {
+      for (const name of names) if (!this.#versions.has(name)) this.#unconfirmed.add(name);
+    }
   }
 
   /** The first response of a stream is there in full: what it would have had to tell and did not is gone. */
@@ -61,7 +53,7 @@ export class MeshState {
 
   /** Whether exactly this version is held: there is nothing to apply then. */
   confirms(name: string, version: string): boolean {
-    if (version === '' || this.#versions.get(name) !== version || this.#rejected.has(name)) return false;
+    if (version === '' || this.#versions.get(name) !== version) return false;
     this.#unconfirmed.delete(name);
     return true;
   }
@@ -69,16 +61,12 @@ export class MeshState {
   /** `share`: gives the one string for equal ones. */
   apply(name: string, version: string, address: MeshAddress, share: (text: string) => string): void {
     this.#versions.set(name, version);
-    this.#rejected.delete(name);
     this.#unconfirmed.delete(name);
     const oldKey = this.#services.get(name);
     if (address.kind === 'workload') {
       if (oldKey !== undefined) this.#removeService(name, oldKey);
       this.#shelf.upsertWorkload(meshWorkload(address.workload, NO_CGROUPS, share));
-      if (this.#onService === undefined) return;
-      for (const key of address.workload.services.keys()) {
-        if (this.#shelf.services.get(key) === undefined) this.#onService(key);
-      }
+      this.#tellServices(address.workload.services.keys());
       return;
     }
     const { service } = address;
@@ -88,23 +76,25 @@ export class MeshState {
     this.#shelf.upsertService(service);
   }
 
-  /** Its last version cannot be used: the one before, if there is one, stays. */
+  /** Its last version cannot be used: the one before, if there is one, stays, and is not declared to a new stream. */
   reject(name: string): void {
-    this.#rejected.add(name);
+    this.#versions.delete(name);
     this.#unconfirmed.delete(name);
   }
 
   /** By the resource's name: a workload's uid, a service's `namespace/hostname`; or by an alias, `network/ip`. */
   remove(name: string): void {
-    this.#rejected.delete(name);
+    this.#versions.delete(name);
     this.#unconfirmed.delete(name);
-    if (!this.#versions.delete(name)) {
-      this.#removeAlias(name);
-      return;
-    }
     const key = this.#services.get(name);
-    if (key === undefined) this.#shelf.removeWorkload(name);
-    else this.#removeService(name, key);
+    if (key !== undefined) this.#removeService(name, key);
+    else if (this.#shelf.workload(name) !== undefined) this.#shelf.removeWorkload(name);
+    else this.#removeAlias(name);
+  }
+
+  #tellServices(keys: Iterable<ServiceKey>): void {
+    if (this.#onService === undefined) return;
+    for (const key of keys) if (this.#shelf.services.get(key) === undefined) this.#onService(key);
   }
 
   #removeService(name: string, key: ServiceKey): void {

@@ -44,13 +44,9 @@ export class AddressSession implements PiecewiseSession {
 
   async open(node: Buffer): Promise<void> {
     const { state, send, names } = this.#parts;
-    const { request, declared } = await encodeFirstRequest({
-      typeUrl: ADDRESS_TYPE,
-      node,
-      subscribe: names?.(),
-      known: state.known(),
-    });
-    state.streamBegins(declared);
+    const known = state.declarable() ?? [];
+    const request = await encodeFirstRequest({ typeUrl: ADDRESS_TYPE, node, subscribe: names?.(), known });
+    state.streamBegins();
     send(request);
     this.#opened = true;
   }

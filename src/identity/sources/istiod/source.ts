@@ -27,10 +27,8 @@ export function createIstiodSource(settings: SourceSettings, config: IstiodConfi
 export async function describeIstiod(config: IstiodConfig, machine?: Machine): Promise<SourceReport> {
   const target = endpointText(config.endpoint);
   try {
-    const ask = async (node: Buffer) => {
-      const subscribe = [`${config.network}/0.0.0.0`];
-      return (await encodeFirstRequest({ typeUrl: ADDRESS_TYPE, node, subscribe, known: [] })).request;
-    };
+    const subscribe = [`${config.network}/0.0.0.0`];
+    const ask = (node: Buffer) => encodeFirstRequest({ typeUrl: ADDRESS_TYPE, node, subscribe, known: [] });
     const response = await probe(config, DELTA_METHOD, 'ztunnel', ask, machine);
     const { typeUrl } = readEnvelope(response);
     if (typeUrl !== ADDRESS_TYPE)
