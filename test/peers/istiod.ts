@@ -10,7 +10,7 @@ import { undoLater } from '../kernel/support/cleanup.ts';
 const HERE = import.meta.dirname;
 
 /** Pods, services, entries: what there is at the start unless a test says otherwise. */
-export const ISTIOD_OBJECTS: string = join(HERE, 'istiod/objects.yaml');
+const ISTIOD_OBJECTS = join(HERE, 'istiod/objects.yaml');
 
 /** The binary where `build` puts it: named by the sources it is made of. */
 function binaryPath(): string {
