@@ -5,11 +5,22 @@
  * The directory belongs to one agent at a time, which holds a lock on it. What others may have pinned there is left alone.
  */
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, statfsSync, unlinkSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  statfsSync,
+  unlinkSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { TcpledgerError } from '../collector/errors.ts';
+import { type Claim, claim, ownerName } from '../collector/flock.ts';
 import { CONNECT_ERRORS, PAIR_COUNTERS, PAIR_HISTOGRAMS } from '../semconv/pair-fields.ts';
-import { lockDirectory } from './directory-lock.ts';
 import { errnoName } from './libbpf.ts';
 
 const BPF_FS_MAGIC = 0xcafe4a11;
@@ -91,18 +102,21 @@ function prepareDirectory(path: string): void {
 
 /** Returns what gives it up again. */
 function takeOwnership(path: string): () => void {
-  let lock: ReturnType<typeof lockDirectory>;
+  let fd: number | undefined;
+  let owned: Claim;
   try {
-    lock = lockDirectory(path);
+    fd = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY);
+    owned = claim(fd, path);
   } catch (error) {
+    if (fd !== undefined) closeSync(fd);
     throw pinFailure(path, (error as NodeJS.ErrnoException).code ?? String(error));
   }
-  if (lock.held) return lock.release;
+  const release = () => closeSync(fd);
+  if (owned.held) return release;
+  release();
   throw new TcpledgerError(
     'TCPL_E_PIN',
-    `cannot use receivers.ebpf_tcp.pin_path ${path}: ${
-      lock.pid === undefined ? 'a process of another container' : `process ${lock.pid}`
-    } holds it. Stop that agent, or give this one a pin_path of its own.`,
+    `cannot use receivers.ebpf_tcp.pin_path ${path}: ${ownerName(owned.pid)} holds it. Stop that agent, or give this one a pin_path of its own.`,
   );
 }
 
