@@ -36,11 +36,14 @@ const POD_UID = /\/pod\//i;
 
 const known = (text: string): string | undefined => (text === '' ? undefined : text);
 
-/** `share` may give one string for equal ones: what is made here of several fields repeats, too. */
+export const spiffeId = (trustDomain: string, namespace: string, serviceAccount: string): string =>
+  `spiffe://${trustDomain}/ns/${namespace}/sa/${serviceAccount}`;
+
+/** `principal` may give one string for many workloads of one service account. */
 export function meshWorkload(
   workload: MeshWorkload,
   cgroups: readonly bigint[],
-  share: (text: string) => string = (text) => text,
+  principal: typeof spiffeId = spiffeId,
 ): WorkloadObject {
   const { namespace } = workload;
   const trustDomain = workload.trustDomain || DEFAULT_TRUST_DOMAIN;
@@ -56,7 +59,7 @@ export function meshWorkload(
       canonicalService: known(workload.canonicalName),
       canonicalRevision: known(workload.canonicalRevision),
       // A SPIFFE id needs a namespace: a process on a bare host has neither.
-      principal: namespace === '' ? undefined : share(`spiffe://${trustDomain}/ns/${namespace}/sa/${serviceAccount}`),
+      principal: namespace === '' ? undefined : principal(trustDomain, namespace, serviceAccount),
       cluster: workload.clusterId || DEFAULT_CLUSTER,
       region: known(workload.region),
       zone: known(workload.zone),

@@ -60,7 +60,8 @@ export class WorkloadPool {
 
   /** The workload of that naming. A new one is gone until somebody holds it. Empty strings count as unknown. */
   intern(fields: WorkloadFields): Workload {
-    for (const known of this.#byName.get(bucket(fields))) if (sameNaming(known, fields)) return known;
+    const known = this.#byName.find(bucket(fields), (workload) => sameNaming(workload, fields));
+    if (known) return known;
     const workload = create(fields, this.#now());
     this.#byName.add(bucket(fields), workload);
     this.#size++;

@@ -3,7 +3,7 @@
  * that name somebody (numbers in identity.md; pkg/workloadapi/workload.proto of Istio).
  */
 import { addressFromBytes, fullLength, maskAddress } from '../../../semconv/address.ts';
-import type { MeshWorkload } from '../../mesh-workload.ts';
+import { type MeshWorkload, spiffeId } from '../../mesh-workload.ts';
 import type { PortMap, ServiceKey, ServiceObject, Vip } from '../../objects.ts';
 import { MalformedMessage, ProtobufReader } from '../xds/protobuf-reader.ts';
 import { TextTable } from '../xds/text-table.ts';
@@ -27,9 +27,11 @@ const NO_SERVICES: ReadonlyMap<ServiceKey, PortMap> = new Map();
 
 /** Decodes the addresses of one message: texts and maps that several of them have are one object. */
 export class AddressDecoder {
-  readonly texts = new TextTable();
+  readonly #texts = new TextTable();
   readonly #services = new Map<string, ReadonlyMap<ServiceKey, PortMap>>();
   readonly #portMaps = new Map<string, PortMap>();
+  /** By trust domain, namespace and service account. */
+  readonly #principals = new Map<string, Map<string, Map<string, string>>>();
 
   /**
    * `reader` stands in an Address; `name` is the resource's, which becomes the workload's uid or the service's key:
@@ -47,8 +49,19 @@ export class AddressDecoder {
     return address;
   }
 
+  /** As `spiffeId`; found by strings that are there, without making the one that is looked for. */
+  readonly principal = (trustDomain: string, namespace: string, serviceAccount: string): string => {
+    const accounts = inner(inner(this.#principals, trustDomain), namespace);
+    let principal = accounts.get(serviceAccount);
+    if (principal === undefined) {
+      principal = spiffeId(trustDomain, namespace, serviceAccount);
+      accounts.set(serviceAccount, principal);
+    }
+    return principal;
+  };
+
   #workload(reader: ProtobufReader, uid: string): MeshWorkload {
-    const { read } = this.texts;
+    const { read } = this.#texts;
     let name = '';
     let namespace = '';
     let network = '';
@@ -140,8 +153,8 @@ export class AddressDecoder {
     let zone = '';
     const outer = reader.enter();
     while (reader.next()) {
-      if (reader.field === 1) region = reader.range(this.texts.read);
-      else if (reader.field === 2) zone = reader.range(this.texts.read);
+      if (reader.field === 1) region = reader.range(this.#texts.read);
+      else if (reader.field === 2) zone = reader.range(this.#texts.read);
     }
     reader.leave(outer);
     return { region, zone };
@@ -163,7 +176,7 @@ export class AddressDecoder {
     let key = '';
     const ports = new Map<number, number>();
     while (reader.next()) {
-      if (reader.field === 1) key = reader.range(this.texts.read);
+      if (reader.field === 1) key = reader.range(this.#texts.read);
       else if (reader.field === 2) readPortList(reader, ports);
     }
     return [key, this.#shared(ports)];
@@ -178,7 +191,7 @@ export class AddressDecoder {
   }
 
   #service(reader: ProtobufReader, key: string): ServiceObject {
-    const { read } = this.texts;
+    const { read } = this.#texts;
     let name = '';
     let namespace = '';
     let hostname = '';
@@ -227,7 +240,7 @@ export class AddressDecoder {
     let length: number | undefined;
     const outer = reader.enter();
     while (reader.next()) {
-      if (reader.field === 1) network = reader.range(this.texts.read);
+      if (reader.field === 1) network = reader.range(this.#texts.read);
       else if (reader.field === 2) address = ipAddress(reader.bytes());
       else if (reader.field === 3) length = reader.number();
     }
@@ -261,6 +274,15 @@ function readPort(reader: ProtobufReader, ports: Map<number, number>): void {
     throw new MalformedMessage(`the port ${servicePort} → ${targetPort} cannot be`);
   }
   ports.set(servicePort, targetPort);
+}
+
+function inner<K, L, V>(maps: Map<K, Map<L, V>>, key: K): Map<L, V> {
+  let map = maps.get(key);
+  if (map === undefined) {
+    map = new Map();
+    maps.set(key, map);
+  }
+  return map;
 }
 
 /** Not by `push`, which makes room for seventeen: nearly all have one, and there may be a hundred thousand of them. */

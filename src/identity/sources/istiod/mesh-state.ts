@@ -4,7 +4,7 @@
  * a service's key.
  */
 import type { Shelf } from '../../directory.ts';
-import { meshWorkload } from '../../mesh-workload.ts';
+import { meshWorkload, type spiffeId } from '../../mesh-workload.ts';
 import type { ServiceKey } from '../../objects.ts';
 import { createBreather } from '../../slices.ts';
 import type { MeshAddress } from './address.ts';
@@ -57,8 +57,7 @@ export class MeshState {
     return true;
   }
 
-  /** `share`: gives the one string for equal ones. */
-  apply(name: string, version: string, address: MeshAddress, share: (text: string) => string): void {
+  apply(name: string, version: string, address: MeshAddress, principal?: typeof spiffeId): void {
     this.#versions.set(name, version);
     this.#unconfirmed.delete(name);
     if (address.kind === 'service') {
@@ -67,7 +66,7 @@ export class MeshState {
       return;
     }
     this.#shelf.removeService(name);
-    this.#shelf.upsertWorkload(meshWorkload(address.workload, NO_CGROUPS, share));
+    this.#shelf.upsertWorkload(meshWorkload(address.workload, NO_CGROUPS, principal));
     this.#tellServices(address.workload.services.keys());
   }
 

@@ -120,7 +120,7 @@ class ResourceBatch {
       resource.open(bytes, start, end);
       if (this.#state.confirms(resource.name, resource.version)) return;
       const address = this.#decoder.read(resource.value(), resource.name);
-      this.#state.apply(resource.name, resource.version, address, this.#decoder.texts.share);
+      this.#state.apply(resource.name, resource.version, address, this.#decoder.principal);
     } catch (error) {
       if (!(error instanceof MalformedMessage)) throw error;
       if (resource.name !== '') this.#state.reject(resource.name);

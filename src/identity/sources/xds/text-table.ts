@@ -6,7 +6,6 @@
 export class TextTable {
   /** By hash; where two texts have one hash the later is not kept. */
   readonly #byHash = new Map<number, string>();
-  readonly #shared = new Map<string, string>();
 
   /** The UTF-8 text in `bytes[start, end)`. */
   readonly read = (bytes: Buffer, start: number, end: number): string => {
@@ -17,13 +16,6 @@ export class TextTable {
     const text = bytes.toString('utf8', start, end);
     if (known === undefined) this.#byHash.set(hash, text);
     return text;
-  };
-
-  /** The first string equal to this one that was given. */
-  readonly share = (text: string): string => {
-    const known = this.#shared.get(text);
-    if (known === undefined) this.#shared.set(text, text);
-    return known ?? text;
   };
 }
 
