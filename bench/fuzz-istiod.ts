@@ -3,7 +3,7 @@
  * only more of it, with the memory watched.
  *
  * Method: one process, messages from a seed; every hundredth message a stream says all that is right. Growth: heap in use
- * after a collection, at the end less a tenth of the way in. Stall: the longest time of one message.
+ * after a collection, at the end less a tenth of the way in. Stall: the most CPU time that one message took.
  *
  *     node bench/run.mjs fuzz-istiod
  */
@@ -26,16 +26,16 @@ function heapMb(): number {
 async function main(): Promise<void> {
   const began = performance.now();
   let early = 0;
-  let last = began;
-  let longest = 0;
+  let last = process.cpuUsage();
+  let longestUs = 0;
   const { given, state } = await fuzz({
     messages: MESSAGES,
     seed: Date.now(),
     afterEach(count) {
-      const now = performance.now();
-      longest = Math.max(longest, now - last);
+      const { user, system } = process.cpuUsage(last);
+      longestUs = Math.max(longestUs, user + system);
       if (count === MESSAGES / 10) early = heapMb();
-      last = performance.now();
+      last = process.cpuUsage();
     },
   });
   const seconds = (performance.now() - began) / 1000;
@@ -44,7 +44,7 @@ async function main(): Promise<void> {
   tell([
     { name: `${MESSAGES} mutated messages`, measured: seconds, unit: 's' },
     { name: 'growth', measured: growth, unit: 'MB', atMost: 1 },
-    { name: 'longest message', measured: longest, unit: 'ms', atMost: 50 },
+    { name: 'longest message', measured: longestUs / 1000, unit: 'ms', atMost: 50 },
     { name: 'workloads afterwards', measured: Number(state.workloads), unit: '', atMost: 2, atLeast: 2 },
   ]);
 }

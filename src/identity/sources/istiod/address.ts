@@ -5,6 +5,7 @@
 import { addressFromBytes, fullLength, maskAddress } from '../../../semconv/address.ts';
 import { type MeshWorkload, spiffeId } from '../../mesh-workload.ts';
 import type { PortMap, ServiceKey, ServiceObject, Vip } from '../../objects.ts';
+import { BytesTable } from '../xds/bytes-table.ts';
 import { MalformedMessage, ProtobufReader } from '../xds/protobuf-reader.ts';
 import { TextTable } from '../xds/text-table.ts';
 
@@ -23,12 +24,37 @@ const NOWHERE: Locality = { region: '', zone: '' };
 
 const NO_ADDRESSES: readonly string[] = [];
 const NO_VIPS: readonly Vip[] = [];
-const NO_SERVICES: ReadonlyMap<ServiceKey, PortMap> = new Map();
+
+interface ServiceEntry {
+  readonly key: ServiceKey;
+  readonly ports: PortMap;
+}
+
+/** The services of a workload. Workloads of one Deployment come to the same one, by the same entries in turn. */
+class ServiceSet {
+  readonly byKey: ReadonlyMap<ServiceKey, PortMap>;
+  #next: Map<ServiceEntry, ServiceSet> | undefined;
+
+  constructor(byKey: ReadonlyMap<ServiceKey, PortMap>) {
+    this.byKey = byKey;
+  }
+
+  with(entry: ServiceEntry): ServiceSet {
+    this.#next ??= new Map();
+    let next = this.#next.get(entry);
+    if (next === undefined) {
+      next = new ServiceSet(new Map(this.byKey).set(entry.key, entry.ports));
+      this.#next.set(entry, next);
+    }
+    return next;
+  }
+}
 
 /** Decodes the addresses of one message: texts and maps that several of them have are one object. */
 export class AddressDecoder {
   readonly #texts = new TextTable();
-  readonly #services = new Map<string, ReadonlyMap<ServiceKey, PortMap>>();
+  readonly #serviceEntries = new BytesTable<ServiceEntry>();
+  readonly #noServices = new ServiceSet(new Map());
   readonly #portMaps = new Map<string, PortMap>();
   /** By trust domain, namespace and service account. */
   readonly #principals = new Map<string, Map<string, Map<string, string>>>();
@@ -76,7 +102,7 @@ export class AddressDecoder {
     let hbone = false;
     let hostNetwork = false;
     let addresses: readonly string[] = NO_ADDRESSES;
-    const services: string[] = [];
+    let services = this.#noServices;
     const outer = reader.enter();
     while (reader.next()) {
       switch (reader.field) {
@@ -117,7 +143,7 @@ export class AddressDecoder {
           clusterId = reader.range(read);
           break;
         case 22:
-          services.push(reader.range(latin1));
+          services = services.with(reader.range(this.#readServiceEntry));
           break;
         case 24:
           locality = this.#locality(reader);
@@ -144,7 +170,7 @@ export class AddressDecoder {
       node,
       clusterId,
       ...locality,
-      services: services.length === 0 ? NO_SERVICES : this.#servicesOf(services),
+      services: services.byKey,
     };
   }
 
@@ -160,27 +186,21 @@ export class AddressDecoder {
     return { region, zone };
   }
 
-  /** `entries`: the bytes of the map's entries, as latin1. Pods of one Deployment have the same, and share one map. */
-  #servicesOf(entries: readonly string[]): ReadonlyMap<ServiceKey, PortMap> {
-    const key = entries.length === 1 ? entries[0]! : entries.join(BETWEEN_ENTRIES);
-    let services = this.#services.get(key);
-    if (services === undefined) {
-      services = new Map(entries.map((entry) => this.#serviceEntry(new ProtobufReader(Buffer.from(entry, 'latin1')))));
-      this.#services.set(key, services);
-    }
-    return services;
-  }
-
-  /** Entry of map<string, PortList>: key = 1, value = 2 { ports = 1 }. */
-  #serviceEntry(reader: ProtobufReader): [ServiceKey, PortMap] {
-    let key = '';
+  /** Entry of map<string, PortList>: key = 1, value = 2. */
+  readonly #serviceEntry = (bytes: Buffer): ServiceEntry => {
+    const reader = new ProtobufReader(bytes);
     const ports = new Map<number, number>();
+    let key = '';
     while (reader.next()) {
       if (reader.field === 1) key = reader.range(this.#texts.read);
       else if (reader.field === 2) readPortList(reader, ports);
     }
-    return [key, this.#shared(ports)];
-  }
+    return { key, ports: this.#shared(ports) };
+  };
+
+  /** The entries of one service are the same in each of its workloads, byte for byte. */
+  readonly #readServiceEntry = (bytes: Buffer, start: number, end: number): ServiceEntry =>
+    this.#serviceEntries.get(bytes, start, end, this.#serviceEntry);
 
   /** One map for equal ones: most services have a port or two, and the same. */
   #shared(ports: PortMap): PortMap {
@@ -295,8 +315,3 @@ function ipAddress(bytes: Uint8Array): string {
   if (address === undefined) throw new MalformedMessage(`an address of ${bytes.length} bytes, 4 or 16 can be`);
   return address;
 }
-
-/** No latin1 character: entries that are joined cannot be mistaken for others. */
-const BETWEEN_ENTRIES = '\u2028';
-
-const latin1 = (bytes: Buffer, start: number, end: number): string => bytes.toString('latin1', start, end);

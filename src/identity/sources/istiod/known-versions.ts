@@ -38,7 +38,8 @@ export class KnownVersions {
 
   set(name: string, version: string): void {
     if (this.#versions === undefined) return;
-    this.delete(name);
+    const before = this.#versions.get(name);
+    if (before !== undefined) this.#length -= lengthOf(name, before);
     this.#versions.set(name, version);
     this.#length += lengthOf(name, version);
     if (this.#length > this.#longest) this.#versions = undefined;
@@ -52,4 +53,5 @@ export class KnownVersions {
   }
 }
 
-const lengthOf = (name: string, version: string): number => Buffer.byteLength(name) + version.length + ENTRY;
+/** In UTF-16 units: names are ASCII, and the limit has room to spare. */
+const lengthOf = (name: string, version: string): number => name.length + version.length + ENTRY;

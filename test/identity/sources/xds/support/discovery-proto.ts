@@ -1,4 +1,5 @@
-// The published field numbers of Envoy's discovery API and Istio's workload API, as far as tests speak them.
+/** The published field numbers of Envoy's discovery API and Istio's workload API, as far as tests speak them. */
+export const DISCOVERY_PROTO = `
 syntax = "proto3";
 
 message Any {
@@ -149,3 +150,4 @@ message Sampler {
   bool flag = 9;
   int32 negative = 10;
 }
+`;
