@@ -312,7 +312,7 @@ const ENOTSUPP = 524;
 /** `EPERM` for 1. */
 export const errnoName = (errno: number): string => (errno === ENOTSUPP ? 'ENOTSUPP' : getSystemErrorName(-errno));
 
-export function systemError(call: string, on: string, errno: number): NodeJS.ErrnoException {
+function systemError(call: string, on: string, errno: number): NodeJS.ErrnoException {
   const name = errnoName(errno);
   return Object.assign(new Error(`${call} of ${on}: ${name}`), { code: name, errno, syscall: call });
 }
