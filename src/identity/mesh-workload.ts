@@ -38,8 +38,18 @@ const POD_UID = /\/pod\//i;
 
 const known = (text: string): string | undefined => (text === '' ? undefined : text);
 
-export function meshWorkload(workload: MeshWorkload, cgroups: readonly bigint[]): WorkloadObject {
-  const { namespace, podUids = [] } = workload;
+const NONE: readonly string[] = [];
+
+export const spiffeId = (trustDomain: string, namespace: string, serviceAccount: string): string =>
+  `spiffe://${trustDomain}/ns/${namespace}/sa/${serviceAccount}`;
+
+/** `principal` may give one string for many workloads of one service account. */
+export function meshWorkload(
+  workload: MeshWorkload,
+  cgroups: readonly bigint[],
+  principal: typeof spiffeId = spiffeId,
+): WorkloadObject {
+  const { namespace, podUids = NONE } = workload;
   const trustDomain = workload.trustDomain || DEFAULT_TRUST_DOMAIN;
   const serviceAccount = workload.serviceAccount || DEFAULT_SERVICE_ACCOUNT;
   return {
@@ -53,13 +63,13 @@ export function meshWorkload(workload: MeshWorkload, cgroups: readonly bigint[])
       canonicalService: known(workload.canonicalName),
       canonicalRevision: known(workload.canonicalRevision),
       // A SPIFFE id needs a namespace: a process on a bare host has neither.
-      principal: namespace === '' ? undefined : `spiffe://${trustDomain}/ns/${namespace}/sa/${serviceAccount}`,
+      principal: namespace === '' ? undefined : principal(trustDomain, namespace, serviceAccount),
       cluster: workload.clusterId || DEFAULT_CLUSTER,
       region: known(workload.region),
       zone: known(workload.zone),
       node: known(workload.node),
     },
-    addresses: workload.addresses.flatMap((address) => canonicalAddress(address) ?? []),
+    addresses: canonical(workload.addresses),
     network: workload.network,
     hostNetwork: workload.hostNetwork,
     pod: POD_UID.test(workload.uid),
@@ -68,4 +78,10 @@ export function meshWorkload(workload: MeshWorkload, cgroups: readonly bigint[])
     podUids,
     services: workload.services,
   };
+}
+
+/** The same list where all are canonical already, as binary ones are. */
+function canonical(addresses: readonly string[]): readonly string[] {
+  if (addresses.every((address) => canonicalAddress(address) === address)) return addresses;
+  return addresses.flatMap((address) => canonicalAddress(address) ?? []);
 }

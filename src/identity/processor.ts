@@ -113,7 +113,7 @@ class IdentityProcessor implements Processor {
 
   constructor(settings: Settings, config: IdentityConfig, overrides: IdentityOverrides) {
     const clock = overrides.clock ?? systemClock;
-    const { logger } = settings;
+    const { logger, telemetry } = settings;
     this.#settings = settings;
     this.#config = config;
     this.#clock = clock;
@@ -125,7 +125,7 @@ class IdentityProcessor implements Processor {
     this.needsExecutable = types.some((type) => type.needsExecutable);
     this.#sources = types.map((type) =>
       type.create(
-        { logger, clock, directory: this.#directory, cgroups: this.#cgroups },
+        { logger, telemetry, clock, directory: this.#directory, cgroups: this.#cgroups },
         (config as Readonly<Record<string, unknown>>)[type.type],
       ),
     );

@@ -95,6 +95,7 @@ export class Resolver {
         const own = container && isOwnContainer(pair, holder, container) ? container : undefined;
         return { certainty: 'known', workload: holder.workload, holder, container: own, via: 'directory' };
       }
+      source.wants?.(pair.localAddress);
       if (!source.shelf.synced && !question.force) return UNSURE;
       const workload = source.byProcess?.(pair);
       if (workload) return { certainty: 'known', workload, container, via: 'process', heldByUse: true };
@@ -109,6 +110,8 @@ export class Resolver {
     for (const source of this.#parts.sources) {
       const holder = source.shelf.byAddress(pair.remoteAddress, question.atMs);
       if (holder) return { certainty: 'known', workload: holder.workload, holder, via: 'directory' };
+      source.wants?.(pair.remoteAddress);
+      if (pair.dialledAddress !== '') source.wants?.(pair.dialledAddress);
       if (source.namesRemoteEnds && !source.shelf.synced && !question.force) return UNSURE;
     }
     const joined = this.#join(entry, question);

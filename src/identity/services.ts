@@ -39,6 +39,10 @@ export class ServiceIndex {
     return this.#byKey.get(key);
   }
 
+  keys(): IterableIterator<ServiceKey> {
+    return this.#byKey.keys();
+  }
+
   put(object: ServiceObject): void {
     this.delete(object.key);
     this.#byKey.set(object.key, object);
@@ -64,7 +68,9 @@ export class ServiceIndex {
   }
 
   addEndpoint(key: ServiceKey, holder: Holder): void {
-    this.#endpoints.set(key, (this.#endpoints.get(key) ?? new Set()).add(holder));
+    const holders = this.#endpoints.get(key);
+    if (holders) holders.add(holder);
+    else this.#endpoints.set(key, new Set([holder]));
     this.#forgetCommon(key);
   }
 
@@ -129,7 +135,9 @@ export class ServiceIndex {
   }
 
   #forgetCommon(key: ServiceKey): void {
-    for (const workload of this.#common.get(key)?.values() ?? []) if (workload) this.#pool.release(workload);
+    const common = this.#common.get(key);
+    if (!common) return;
+    for (const workload of common.values()) if (workload) this.#pool.release(workload);
     this.#common.delete(key);
   }
 

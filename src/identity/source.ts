@@ -4,6 +4,7 @@
  */
 import type { Logger } from '../collector/logger.ts';
 import type { Schema } from '../collector/schema.ts';
+import type { Telemetry } from '../collector/telemetry.ts';
 import type { Pair } from '../receiver/types.ts';
 import type { Clock } from './clock.ts';
 import type { Directory, Shelf } from './directory.ts';
@@ -18,6 +19,8 @@ export interface Source {
   readonly usesCgroups: boolean;
   /** Fills the shelf, or begins to. Rejects with a TcpledgerError where the configuration is at fault. */
   start(): Promise<void>;
+  /** A lookup found nobody at this address: a source that learns on demand asks for it. Called for every such lookup. */
+  wants?(address: string): void;
   /** What it still lacks, in words for /readyz; undefined once it has its state. */
   missing(): string | undefined;
   /** The local end, by what only the pair itself tells (its executable), when no source has an object for it. */
@@ -28,6 +31,7 @@ export interface Source {
 /** What sources are created with. */
 export interface SourceSettings {
   readonly logger: Logger;
+  readonly telemetry: Telemetry;
   readonly clock: Clock;
   readonly directory: Directory;
   /** One tree for all sources; a source that names by cgroup starts it. */
