@@ -2,8 +2,10 @@
 import { described, object, string, withDefault } from '../../collector/schema.ts';
 import { watchFile } from '../../collector/watch-file.ts';
 import type { SourceType } from '../source.ts';
+import { createAdsSource, describeAds } from './ads/source.ts';
 import { createFileSource, describeFile, type FileConfig } from './file.ts';
 import { createHostSource, describeHost } from './host.ts';
+import { type XdsConfig, xdsKeys } from './xds/config.ts';
 
 const host: SourceType<object | undefined> = {
   type: 'host',
@@ -29,5 +31,16 @@ const file: SourceType<FileConfig> = {
   describe: describeFile,
 };
 
+const ads: SourceType<XdsConfig> = {
+  type: 'ads',
+  description:
+    "Source ads: services and the pods behind them as a sidecar is told, from istiod: Kmesh's kernel-native mode",
+  schema: object(xdsKeys()),
+  optional: false,
+  needsExecutable: false,
+  create: (settings, config) => createAdsSource(settings, config),
+  describe: describeAds,
+};
+
 /** Row types differ in their configuration; what is parsed by a row's schema goes to the same row's `create`. */
-export const SOURCE_TYPES = { host, file } as unknown as Readonly<Record<string, SourceType>>;
+export const SOURCE_TYPES = { host, file, ads } as unknown as Readonly<Record<string, SourceType>>;
