@@ -10,6 +10,7 @@ import { each, firstStruct, mapValue, valueText } from './wire.ts';
 
 /** `Cluster.type`. */
 const EDS = 3;
+const ORIGINAL_DST = 4;
 
 /** Istio's names of the clusters that a client dials: `outbound|<port>|<subset>|<FQDN>`. */
 const OUTBOUND = /^outbound\|(\d{1,5})\|[^|]*\|(.+)$/;
@@ -36,6 +37,7 @@ export async function readCluster(reader: ProtobufReader, breathe: Breather): Pr
   return {
     name,
     service: clusterService(name, metadata),
+    originalDestination: type === ORIGINAL_DST,
     edsName: type === EDS ? serviceName || name : undefined,
     endpoints: type === EDS ? [] : endpoints,
     principal: sans.principal,

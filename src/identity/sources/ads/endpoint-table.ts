@@ -23,7 +23,8 @@ interface Group {
 
 interface Occupant {
   readonly naming: Naming;
-  readonly principals: Set<string>;
+  /** null: clusters contradict each other, which proves nothing. */
+  principal: string | undefined | null;
   readonly services: Map<ServiceKey, Map<number, number>>;
 }
 
@@ -82,13 +83,14 @@ export class EndpointTable {
   /** Tells the shelf what has changed. Returns the addresses that `names` has another answer for now. */
   async flush(breathe: Breather): Promise<ReadonlySet<string>> {
     const turned = new Set<string>();
+    // Not taken out one by one: a set that shrinks under its iterator is slow.
     for (const address of this.#dirty) {
-      this.#dirty.delete(address);
       const before = this.names(address);
       this.#push(address, this.#occupants(address));
       if (this.names(address) !== before) turned.add(address);
       await breathe();
     }
+    this.#dirty.clear();
     return turned;
   }
 
@@ -98,19 +100,22 @@ export class EndpointTable {
   }
 
   #occupants(address: string): Occupant[] {
-    const occupants = new Map<string, Occupant>();
+    const occupants: Occupant[] = [];
     for (const { cluster, endpoints } of this.#groupsAt.get(address)) {
       for (const { naming, port } of endpoints.get(address)) {
-        let occupant = occupants.get(naming.id);
+        let occupant = occupants.find((other) => other.naming.id === naming.id);
         if (!occupant) {
-          occupant = { naming, principals: new Set(), services: new Map() };
-          occupants.set(naming.id, occupant);
+          occupant = { naming, principal: undefined, services: new Map() };
+          occupants.push(occupant);
         }
-        if (cluster.principal !== undefined) occupant.principals.add(cluster.principal);
+        if (cluster.principal !== undefined) {
+          const contradicted = occupant.principal !== undefined && occupant.principal !== cluster.principal;
+          occupant.principal = contradicted ? null : cluster.principal;
+        }
         if (cluster.service) addPort(occupant.services, cluster.service.key, cluster.service.port, port);
       }
     }
-    return [...occupants.values()];
+    return occupants;
   }
 
   #push(address: string, occupants: readonly Occupant[]): void {
@@ -123,12 +128,10 @@ export class EndpointTable {
     else this.#pushed.delete(address);
   }
 
-  #object(address: string, { naming, principals, services }: Occupant, shared: boolean): WorkloadObject {
-    const [principal] = principals;
+  #object(address: string, { naming, principal, services }: Occupant, shared: boolean): WorkloadObject {
     return {
       uid: `${address} ${naming.id}`,
-      // Clusters that contradict each other prove nothing.
-      fields: naming.fields ? { ...naming.fields, principal: principals.size === 1 ? principal : undefined } : NAMELESS,
+      fields: naming.fields ? { ...naming.fields, principal: principal ?? undefined } : NAMELESS,
       addresses: [address],
       network: this.#shelf.network,
       hostNetwork: shared || naming.fields === undefined,

@@ -21,11 +21,14 @@ const ANY_ADDRESS: ReadonlySet<string> = new Set(['0.0.0.0', '::']);
 export async function readListener(reader: ProtobufReader, breathe: Breather): Promise<Listener> {
   let name = '';
   let direction = 0;
+  let port = 0;
   const addresses: string[] = [];
   const messages: Buffer[] = [];
   const readOne = () => {
-    const address = readAddress(reader)?.address;
-    if (address !== undefined) addresses.push(address);
+    const found = readAddress(reader);
+    if (!found) return;
+    addresses.push(found.address);
+    port = found.port;
   };
   const readAdditional = (field: number) => {
     if (field === 1) readOne();
@@ -45,7 +48,7 @@ export async function readListener(reader: ProtobufReader, breathe: Breather): P
       await breathe();
     }
   }
-  return { name, addresses: addresses.filter((address) => !ANY_ADDRESS.has(address)), chains };
+  return { name, addresses: addresses.filter((address) => !ANY_ADDRESS.has(address)), port, chains };
 }
 
 /** FilterChain { filter_chain_match = 1, filters = 3 }; undefined if it is for addresses that cannot be understood. */

@@ -19,6 +19,8 @@ export interface Cluster {
   readonly name: string;
   /** undefined: none that a client dials (inbound, pass-through, black hole). */
   readonly service: ClusterService | undefined;
+  /** It connects to the address that was dialled: there is no virtual address, and no endpoints are told. */
+  readonly originalDestination: boolean;
   /** The name its endpoints have in EDS; undefined if it has them otherwise. */
   readonly edsName: string | undefined;
   /** Its own endpoints, where they do not come by EDS. */
@@ -57,6 +59,7 @@ export interface Listener {
   readonly name: string;
   /** The addresses it is bound to; empty if it takes any. */
   readonly addresses: readonly string[];
+  readonly port: number;
   readonly chains: readonly FilterChain[];
 }
 

@@ -1,48 +1,42 @@
 /**
- * The services of the mesh: who they are and their ports from the clusters; their virtual addresses from what listens on
- * them (LDS), and from the virtual hosts of HTTP listeners that take any address (RDS), followed to the cluster that the
- * connection goes to. Made whole on each change, told to the shelf as far as it differs.
+ * The services of the mesh: who they are and their ports by the clusters, their virtual addresses by what is dialled.
+ * Made whole on each change, told to the shelf as far as it differs.
  */
-
 import { fullLength } from '../../../semconv/address.ts';
 import type { Shelf } from '../../directory.ts';
-import type { ServiceKey, ServiceObject, Vip } from '../../objects.ts';
+import type { ServiceKey, Vip } from '../../objects.ts';
 import type { Breather } from '../../slices.ts';
 import type { Service } from '../../types.ts';
-import type { Cluster, Listener, Range, RouteConfiguration, VirtualHost } from './resources.ts';
-
-export interface MeshConfiguration {
-  readonly clusters: ReadonlyMap<string, Cluster>;
-  readonly listeners: ReadonlyMap<string, Listener>;
-  readonly routes: ReadonlyMap<string, RouteConfiguration>;
-}
+import { type Dialled, dialledRanges, type MeshConfiguration } from './dialled.ts';
+import type { Range } from './resources.ts';
 
 interface Draft {
   readonly service: Service;
   readonly ports: Map<number, number>;
-  readonly vips: Map<string, Range>;
+  readonly vips: Map<string, Vip>;
 }
 
-/** What may answer at one dialled address of one listener. */
-interface Answers {
-  readonly clusters: Set<string>;
-  /** Host names that the configuration gives them: they decide where clusters of several services answer. */
-  readonly hosts: Set<string>;
+/** Who claims one range, at which ports. */
+interface Claims {
+  readonly range: Range;
+  /** The address is a backend's own for one of them. */
+  original: boolean;
+  readonly ports: Map<ServiceKey, Set<number>>;
 }
 
 export class ServiceTable {
   readonly #shelf: Shelf;
   #pushed: ReadonlySet<ServiceKey> = new Set();
-  /** Single addresses that are dialled, whether or not they count as virtual. */
-  #dialled: ReadonlySet<string> = new Set();
+  /** What is dialled, whether or not it counts as virtual. */
+  #claims: ReadonlyMap<string, Claims> = new Map();
 
   constructor(shelf: Shelf) {
     this.#shelf = shelf;
   }
 
-  /** Whether an address is dialled by the configuration: who holds it decides whether it is virtual. */
+  /** Whether the configuration has somebody dial the address: then who holds it decides whether it is virtual. */
   isDialled(address: string): boolean {
-    return this.#dialled.has(address);
+    return this.#claims.has(rangeKey({ address, length: fullLength(address) }));
   }
 
   /** `isWorkload`: true for the address of a pod. A listener on it (headless services) makes no virtual address of it. */
@@ -52,34 +46,42 @@ export class ServiceTable {
     breathe: Breather,
   ): Promise<void> {
     const drafts = await draftServices(configuration.clusters, breathe);
-    const dialled = new Set<string>();
-    for (const { ranges, answers } of dialledRanges(configuration)) {
-      const key = chosenService(answers, configuration.clusters);
-      for (const range of key === undefined ? [] : ranges) {
-        const single = range.length === fullLength(range.address);
-        if (single) dialled.add(range.address);
-        if (single && isWorkload(range.address)) continue;
-        drafts.get(key!)!.vips.set(`${range.address}/${range.length}`, range);
+    const claims = new Map<string, Claims>();
+    for (const dialled of dialledRanges(configuration)) {
+      claim(claims, dialled);
+      await breathe();
+    }
+    this.#claims = claims;
+    for (const { range, original, ports } of claims.values()) {
+      if (range.length === fullLength(range.address) && isWorkload(range.address)) continue;
+      // An address with one service is that one's whatever is dialled there, as it is in Istio's workload API.
+      const byPort = original || ports.size > 1;
+      for (const [key, dialled] of ports) {
+        const { vips } = drafts.get(key)!;
+        for (const port of byPort ? dialled : [undefined]) this.#addVip(vips, range, port);
       }
       await breathe();
     }
-    this.#dialled = dialled;
+    await this.#push(drafts, breathe);
+  }
+
+  #addVip(vips: Draft['vips'], range: Range, port: number | undefined): void {
+    const { network } = this.#shelf;
+    vips.set(`${rangeKey(range)}:${port ?? ''}`, { network, ...range, ...(port === undefined ? {} : { port }) });
+  }
+
+  async #push(drafts: ReadonlyMap<ServiceKey, Draft>, breathe: Breather): Promise<void> {
     for (const key of this.#pushed) {
       if (!drafts.has(key)) this.#shelf.removeService(key);
       await breathe();
     }
-    for (const [key, draft] of drafts) {
-      this.#shelf.upsertService(this.#object(key, draft));
+    for (const [key, { service, ports, vips }] of drafts) {
+      // In one order, whatever the order of listeners: an equal object is no change.
+      const sorted = [...vips].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, vip]) => vip);
+      this.#shelf.upsertService({ key, service, ports, vips: sorted, canonical: false });
       await breathe();
     }
     this.#pushed = new Set(drafts.keys());
-  }
-
-  #object(key: ServiceKey, { service, ports, vips }: Draft): ServiceObject {
-    const { network } = this.#shelf;
-    // In one order, whatever the order of listeners: an equal object is no change.
-    const sorted = [...vips].sort(([a], [b]) => (a < b ? -1 : 1));
-    return { key, service, ports, canonical: false, vips: sorted.map(([, range]): Vip => ({ network, ...range })) };
   }
 }
 
@@ -99,63 +101,12 @@ async function draftServices(
   return drafts;
 }
 
-function* dialledRanges(configuration: MeshConfiguration): Iterable<{ ranges: readonly Range[]; answers: Answers }> {
-  for (const listener of configuration.listeners.values()) yield* rangesOfListener(listener, configuration.routes);
+function claim(claims: Map<string, Claims>, { range, port, key, original }: Dialled): void {
+  const id = rangeKey(range);
+  const found = claims.get(id) ?? { range, original: false, ports: new Map<ServiceKey, Set<number>>() };
+  claims.set(id, found);
+  found.original ||= original;
+  found.ports.set(key, (found.ports.get(key) ?? new Set()).add(port));
 }
 
-function* rangesOfListener(
-  { addresses, chains }: Listener,
-  routes: MeshConfiguration['routes'],
-): Iterable<{ ranges: readonly Range[]; answers: Answers }> {
-  // Chains of one listener that are for the same addresses differ in what they find in the connection's first bytes.
-  const found = new Map<string, { ranges: readonly Range[]; answers: Answers }>();
-  const bound = addresses.map((address): Range => ({ address, length: fullLength(address) }));
-  for (const chain of chains) {
-    const ranges = chain.ranges.length > 0 ? chain.ranges : bound;
-    const named = chain.routeNames.flatMap((name) => routes.get(name) ?? []);
-    const hosts = [...chain.routes, ...named.flatMap((route) => route.hosts)];
-    for (const range of ranges) {
-      const key = `${range.address}/${range.length}`;
-      const { answers } = found.get(key) ?? { answers: { clusters: new Set<string>(), hosts: new Set<string>() } };
-      found.set(key, { ranges: [range], answers });
-      for (const cluster of chain.clusters) answers.clusters.add(cluster);
-      for (const name of chain.routeNames) answers.hosts.add(withoutPort(name));
-      for (const host of hostsFor(range, hosts)) addHost(answers, host);
-    }
-    if (ranges.length === 0) yield* hosts.map(rangesOfHost);
-  }
-  yield* found.values();
-}
-
-/** A virtual host of a listener that takes any address: its domains that are addresses are dialled. */
-function rangesOfHost(host: VirtualHost): { ranges: readonly Range[]; answers: Answers } {
-  const answers: Answers = { clusters: new Set(), hosts: new Set() };
-  addHost(answers, host);
-  return { ranges: host.addresses.map((address) => ({ address, length: fullLength(address) })), answers };
-}
-
-/** Which virtual hosts a client may mean that dials the address: those with its name, else those that take any. */
-function hostsFor({ address }: Range, hosts: readonly VirtualHost[]): readonly VirtualHost[] {
-  const exact = hosts.filter((host) => host.addresses.includes(address));
-  return exact.length > 0 ? exact : hosts.filter((host) => host.any);
-}
-
-function addHost(answers: Answers, { name, clusters }: VirtualHost): void {
-  answers.hosts.add(withoutPort(name));
-  for (const cluster of clusters) answers.clusters.add(cluster);
-}
-
-/** Istio names virtual hosts, and the routes of a service's own listener, `<FQDN>:<port>`. */
-const withoutPort = (name: string): string => name.replace(/:\d+$/, '');
-
-/** The service that the clusters are for. Of several, the one that the configuration names; else nobody can tell. */
-function chosenService(answers: Answers, clusters: MeshConfiguration['clusters']): ServiceKey | undefined {
-  const hostnames = new Map<ServiceKey, string>();
-  for (const name of answers.clusters) {
-    const use = clusters.get(name)?.service;
-    if (use) hostnames.set(use.key, use.service.hostname);
-  }
-  let keys = [...hostnames.keys()];
-  if (keys.length > 1) keys = keys.filter((key) => answers.hosts.has(hostnames.get(key)!));
-  return keys.length === 1 ? keys[0] : undefined;
-}
+const rangeKey = ({ address, length }: Range): string => `${address}/${length}`;
