@@ -49,7 +49,7 @@ export async function decodeResources<T extends Named>(
 async function decodeResource<T extends Named>(type: ResourceType<T>, message: Buffer, breathe: Breather): Promise<T> {
   const { type: found, value } = readAny(message);
   if (!type.typeUrl.endsWith(`/${found}`))
-    throw new MalformedMessage(`it is ${found === '' ? 'of no type' : `a ${found}`}`);
+    throw new MalformedMessage(`it is of ${found === '' ? 'no type' : `type ${found}`}`);
   const resource = await type.read(value, breathe);
   if (resource.name === '') throw new MalformedMessage('it has no name');
   return resource;
