@@ -6,9 +6,10 @@
  * Endpoints do not say whether a pod has the host's network. An address with several namings is a node's, or is just
  * changing hands: it names nobody, but each service still knows its own workload there.
  */
+import { isDeepStrictEqual } from 'node:util';
 import type { Shelf } from '../../directory.ts';
 import { MultiMap } from '../../multi-map.ts';
-import type { PortMap, ServiceKey, WorkloadObject } from '../../objects.ts';
+import type { ServiceKey, WorkloadObject } from '../../objects.ts';
 import type { Breather } from '../../slices.ts';
 import { UNNAMED_FIELDS } from '../../workload-pool.ts';
 import type { Cluster, Endpoint, Naming } from './resources.ts';
@@ -36,6 +37,9 @@ export class EndpointTable {
   readonly #dirty = new Set<string>();
   /** What the shelf has, by address. */
   readonly #pushed = new Map<string, readonly WorkloadObject[]>();
+
+  /** The last one made: pods of one service follow each other, and share what they have in common. */
+  #last: WorkloadObject | undefined;
 
   constructor(shelf: Shelf) {
     this.#shelf = shelf;
@@ -129,17 +133,21 @@ export class EndpointTable {
   }
 
   #object(address: string, { naming, principal, services }: Occupant, shared: boolean): WorkloadObject {
-    return {
+    const fields = naming.fields ? { ...naming.fields, principal: principal ?? undefined } : NAMELESS;
+    const last = this.#last;
+    const object: WorkloadObject = {
       uid: `${address} ${naming.id}`,
-      fields: naming.fields ? { ...naming.fields, principal: principal ?? undefined } : NAMELESS,
+      fields: isDeepStrictEqual(last?.fields, fields) ? last!.fields : fields,
       addresses: [address],
       network: this.#shelf.network,
       hostNetwork: shared || naming.fields === undefined,
       pod: false,
       hbone: false,
       cgroups: [],
-      services: services as ReadonlyMap<ServiceKey, PortMap>,
+      services: isDeepStrictEqual(last?.services, services) ? last!.services : services,
     };
+    this.#last = object;
+    return object;
   }
 }
 
