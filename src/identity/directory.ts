@@ -98,6 +98,14 @@ export class Shelf {
     return this.#workloads.size;
   }
 
+  workload(uid: string): Holder | undefined {
+    return this.#workloads.get(uid);
+  }
+
+  uids(): IterableIterator<string> {
+    return this.#workloads.keys();
+  }
+
   markSynced(): void {
     if (this.#synced) return;
     this.#synced = true;
@@ -107,13 +115,16 @@ export class Shelf {
   /** Adds or replaces the workload of this uid: what it held and holds no more leaves the index. */
   upsertWorkload(object: WorkloadObject): void {
     const old = this.#workloads.get(object.uid);
-    if (old && isDeepStrictEqual(old.object, object)) return;
-    const holder: Holder = { object, workload: this.#directory.pool.intern(object.fields), shelf: this };
-    this.#directory.pool.hold(holder.workload);
+    const workload = this.#directory.pool.intern(object.fields);
+    // Held with the fields that all of this naming share: its own copy is not kept.
+    const held: WorkloadObject = { ...object, fields: workload };
+    if (old && isDeepStrictEqual(old.object, held)) return;
+    const holder: Holder = { object: held, workload, shelf: this };
+    this.#directory.pool.hold(workload);
     if (old) this.#take(old);
-    const fromMs = this.#synced ? this.#directory.clock.now() : Number.NEGATIVE_INFINITY;
+    const fromMs = this.#synced ? this.#directory.clock.now() : undefined;
     this.#workloads.set(object.uid, holder);
-    for (const key of addressKeys(object)) this.#byAddress.begin(key, holder, fromMs);
+    for (const address of this.#ownAddresses(object)) this.#byAddress.begin(address, holder, fromMs);
     for (const cgroup of object.cgroups) this.#byCgroup.begin(cgroup, holder, fromMs);
     for (const service of object.services.keys()) this.services.addEndpoint(service, holder);
     this.#announceWorkloads(old ? [old, holder] : [holder]);
@@ -144,8 +155,7 @@ export class Shelf {
 
   /** Who held the address in this node's network at `atMs` (wall clock), or who holds it now. */
   byAddress(address: string, atMs: number | undefined): Holder | undefined {
-    const key = `${this.network}/${address}`;
-    return atMs === undefined ? this.#byAddress.current(key) : this.#byAddress.at(key, atMs);
+    return atMs === undefined ? this.#byAddress.current(address) : this.#byAddress.at(address, atMs);
   }
 
   byCgroup(id: bigint, atMs: number | undefined): Holder | undefined {
@@ -157,16 +167,23 @@ export class Shelf {
     this.#byCgroup.prune(limitMs);
   }
 
+  /** Those that name it here: in another network they are other machines, and a host-network workload's are the node's. */
+  #ownAddresses(object: WorkloadObject): readonly string[] {
+    return object.hostNetwork || object.network !== this.network ? [] : object.addresses;
+  }
+
   /** Takes all that a version held out of the indexes; its claims stay as tombstones. */
   #take(holder: Holder): void {
     const now = this.#directory.clock.now();
-    for (const key of addressKeys(holder.object)) this.#byAddress.end(key, holder, now);
+    for (const address of this.#ownAddresses(holder.object)) this.#byAddress.end(address, holder, now);
     for (const cgroup of holder.object.cgroups) this.#byCgroup.end(cgroup, holder, now);
     for (const service of holder.object.services.keys()) this.services.deleteEndpoint(service, holder);
     this.#directory.pool.release(holder.workload);
   }
 
+  /** Until the whole state is told nobody is told of its parts: all is asked again then. */
   #announceWorkloads(versions: readonly Holder[]): void {
+    if (!this.#synced) return;
     const addresses = new Set<string>();
     const cgroups = new Set<bigint>();
     const vips: Vip[] = [];
@@ -180,6 +197,7 @@ export class Shelf {
   }
 
   #announceService(key: ServiceKey, vips: readonly Vip[]): void {
+    if (!this.#synced) return;
     const addresses = new Set<string>();
     const cgroups = new Set<bigint>();
     for (const { object } of this.services.endpoints(key)) {
@@ -195,11 +213,6 @@ const isRange = (vip: Vip): boolean => vip.length < fullLength(vip.address);
 function withVips(addresses: Set<string>, vips: readonly Vip[]): Set<string> {
   for (const vip of vips) if (!isRange(vip)) addresses.add(vip.address);
   return addresses;
-}
-
-/** A host-network workload's addresses are the node's and name nobody. */
-function addressKeys(object: WorkloadObject): string[] {
-  return object.hostNetwork ? [] : object.addresses.map((address) => `${object.network}/${address}`);
 }
 
 const byUid = (a: Holder, b: Holder): number => (a.object.uid < b.object.uid ? -1 : 1);

@@ -36,7 +36,12 @@ const POD_UID = /\/pod\//i;
 
 const known = (text: string): string | undefined => (text === '' ? undefined : text);
 
-export function meshWorkload(workload: MeshWorkload, cgroups: readonly bigint[]): WorkloadObject {
+/** `share` may give one string for equal ones: what is made here of several fields repeats, too. */
+export function meshWorkload(
+  workload: MeshWorkload,
+  cgroups: readonly bigint[],
+  share: (text: string) => string = (text) => text,
+): WorkloadObject {
   const { namespace } = workload;
   const trustDomain = workload.trustDomain || DEFAULT_TRUST_DOMAIN;
   const serviceAccount = workload.serviceAccount || DEFAULT_SERVICE_ACCOUNT;
@@ -51,13 +56,13 @@ export function meshWorkload(workload: MeshWorkload, cgroups: readonly bigint[])
       canonicalService: known(workload.canonicalName),
       canonicalRevision: known(workload.canonicalRevision),
       // A SPIFFE id needs a namespace: a process on a bare host has neither.
-      principal: namespace === '' ? undefined : `spiffe://${trustDomain}/ns/${namespace}/sa/${serviceAccount}`,
+      principal: namespace === '' ? undefined : share(`spiffe://${trustDomain}/ns/${namespace}/sa/${serviceAccount}`),
       cluster: workload.clusterId || DEFAULT_CLUSTER,
       region: known(workload.region),
       zone: known(workload.zone),
       node: known(workload.node),
     },
-    addresses: workload.addresses.flatMap((address) => canonicalAddress(address) ?? []),
+    addresses: canonical(workload.addresses),
     network: workload.network,
     hostNetwork: workload.hostNetwork,
     pod: POD_UID.test(workload.uid),
@@ -65,4 +70,10 @@ export function meshWorkload(workload: MeshWorkload, cgroups: readonly bigint[])
     cgroups,
     services: workload.services,
   };
+}
+
+/** The same list where all are canonical already, as binary ones are. */
+function canonical(addresses: readonly string[]): readonly string[] {
+  if (addresses.every((address) => canonicalAddress(address) === address)) return addresses;
+  return addresses.flatMap((address) => canonicalAddress(address) ?? []);
 }

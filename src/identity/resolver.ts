@@ -93,6 +93,7 @@ export class Resolver {
     for (const source of this.#parts.sources) {
       const holder = source.shelf.byCgroup(pair.cgroupId, atMs) ?? source.shelf.byAddress(pair.localAddress, atMs);
       if (holder) return { certainty: 'known', workload: holder.workload, holder, via: 'directory' };
+      source.wants?.(pair.localAddress);
       const doubt = !source.shelf.synced || (source.usesCgroups && this.#parts.cgroups.looking(pair.cgroupId));
       if (doubt && !force) return UNSURE;
       const workload = source.byProcess?.(pair);
@@ -108,6 +109,7 @@ export class Resolver {
     for (const source of this.#parts.sources) {
       const holder = source.shelf.byAddress(pair.remoteAddress, question.atMs);
       if (holder) return { certainty: 'known', workload: holder.workload, holder, via: 'directory' };
+      source.wants?.(pair.remoteAddress);
       if (source.namesRemoteEnds && !source.shelf.synced && !question.force) return UNSURE;
     }
     const joined = this.#join(entry, question);

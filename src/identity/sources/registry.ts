@@ -1,10 +1,11 @@
 /** The identity sources of this build. A new one is a row here: its schema is its section of the configuration. */
-import { described, object, string, withDefault } from '../../collector/schema.ts';
+import { boolean, described, object, string, withDefault } from '../../collector/schema.ts';
 import { watchFile } from '../../collector/watch-file.ts';
 import type { SourceType } from '../source.ts';
 import { createAdsSource, describeAds } from './ads/source.ts';
 import { createFileSource, describeFile, type FileConfig } from './file.ts';
 import { createHostSource, describeHost } from './host.ts';
+import { createIstiodSource, describeIstiod, type IstiodConfig } from './istiod/source.ts';
 import { type XdsConfig, xdsKeys } from './xds/config.ts';
 
 const host: SourceType<object | undefined> = {
@@ -31,6 +32,22 @@ const file: SourceType<FileConfig> = {
   describe: describeFile,
 };
 
+const istiod: SourceType<IstiodConfig> = {
+  type: 'istiod',
+  description: "Source istiod: workloads and services from Istio's workload API, as ztunnel and Kmesh have them",
+  schema: object({
+    ...xdsKeys(),
+    on_demand: described(
+      'Ask for the addresses that connections have, not for everything: less memory in a large mesh, later names',
+      withDefault(boolean(), 'false'),
+    ),
+  }),
+  optional: true,
+  needsExecutable: false,
+  create: (settings, config) => createIstiodSource(settings, config),
+  describe: (config) => describeIstiod(config),
+};
+
 const ads: SourceType<XdsConfig> = {
   type: 'ads',
   description:
@@ -39,8 +56,8 @@ const ads: SourceType<XdsConfig> = {
   optional: false,
   needsExecutable: false,
   create: (settings, config) => createAdsSource(settings, config),
-  describe: describeAds,
+  describe: (config) => describeAds(config),
 };
 
 /** Row types differ in their configuration; what is parsed by a row's schema goes to the same row's `create`. */
-export const SOURCE_TYPES = { host, file, ads } as unknown as Readonly<Record<string, SourceType>>;
+export const SOURCE_TYPES = { host, file, istiod, ads } as unknown as Readonly<Record<string, SourceType>>;

@@ -4,7 +4,7 @@
  * or refused with the names of what cannot be read (NACK).
  */
 import { type Breather, createBreather } from '../../slices.ts';
-import type { XdsSession } from '../xds/client.ts';
+import type { WholeSession } from '../xds/client.ts';
 import { encodeErrorDetail, type RejectedResource, rejectionText } from '../xds/error-detail.ts';
 import { XdsFailure } from '../xds/failure.ts';
 import { readAssignment } from './assignment.ts';
@@ -58,7 +58,7 @@ interface Subscription {
   namesInDoubt: boolean;
 }
 
-export class AdsSession implements XdsSession {
+export class AdsSession implements WholeSession {
   readonly #parts: AdsSessionParts;
   readonly #clusters: Subscription;
   readonly #assignments: Subscription;

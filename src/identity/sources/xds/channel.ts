@@ -1,40 +1,44 @@
 /**
- * One connection with one stream, on grpc-js: this file is loaded when a source first connects, since gRPC takes
- * megabytes. Both are thrown away together when the stream ends, so that the next attempt dials at once (grpc-js would
- * wait up to two minutes on its own) with the roots and the token as they are then.
+ * One HTTP/2 connection with one gRPC stream, thrown away together when the stream ends: the next attempt dials anew,
+ * with the roots and the token as they are then.
+ *
+ * Not by a gRPC library: those hand over whole messages, and all of a large mesh is one message. Put together it blocks
+ * the event loop and its 40 MB are held twice until the next one comes; here it is read as it arrives. What is needed of
+ * gRPC for one stream is a request, framed messages and a status at the end.
  */
 import {
-  type ChannelOptions,
-  Client,
-  type ClientDuplexStream,
-  connectivityState,
-  credentials,
-  Metadata,
-  type ServiceError,
-  status as Status,
-} from '@grpc/grpc-js';
+  type ClientHttp2Session,
+  type ClientHttp2Stream,
+  connect,
+  constants,
+  type IncomingHttpHeaders,
+  type SecureClientSessionOptions,
+} from 'node:http2';
 import type { XdsConfig } from './config.ts';
 import type { Credentials } from './credentials.ts';
-import { type CallContext, failureOf, XdsFailure } from './failure.ts';
+import { type CallContext, connectionFailure, statusFailure, XdsFailure } from './failure.ts';
+import { BrokenStream, frame, type IncomingMessage, incomingMessages } from './grpc-messages.ts';
+import { statusMessage, statusName } from './grpc-status.ts';
 
-/** All of a large mesh comes in one message: 40 MB for 100,000 workloads. */
+/** 40 MB for 100,000 workloads. */
 const LONGEST_MESSAGE = 200 * 1024 * 1024;
 
 /** Bytes under way; with HTTP/2's 64 KiB the round trips would set the pace of a large message. */
-const WINDOW = 4 * 1024 * 1024;
+const WINDOW = 1024 * 1024;
 
-/** A peer that is gone without a word is found out in this time; istiod allows a ping every 15 s. */
+/** A peer that is gone without a word is found out in the sum of these; istiod allows a ping every 15 s. */
 const KEEPALIVE_MS = 30_000;
 const KEEPALIVE_TIMEOUT_MS = 10_000;
 
 /** For name, TCP and TLS. A dropped SYN would otherwise be tried for two minutes. */
 const CONNECT_TIMEOUT_MS = 10_000;
 
-/** A stream of requests and responses, each the bytes of one message. */
+/** A stream of requests and responses, each one message. */
 export interface XdsStream {
+  /** Without effect once the stream is over. */
   send(request: Buffer): void;
   /** One at a time: the peer is held back while one is being looked at. Ends by throwing an XdsFailure, always. */
-  responses(): AsyncIterableIterator<Buffer>;
+  responses(): AsyncIterableIterator<IncomingMessage>;
   /** Idempotent. `responses` then throws. */
   close(): void;
 }
@@ -43,71 +47,151 @@ export interface XdsStream {
 export function openStream(
   config: XdsConfig,
   method: string,
-  { roots, token }: Credentials,
+  credentials: Credentials,
   context: CallContext,
 ): XdsStream {
-  const client = new Client(
-    context.target,
-    config.tls.insecure ? credentials.createInsecure() : credentials.createSsl(roots ?? null),
-    channelOptions(config),
-  );
-  const metadata = new Metadata();
-  metadata.set('clusterid', config.cluster_id);
-  if (token !== undefined) metadata.set('authorization', `Bearer ${token.text}`);
-  const call: ClientDuplexStream<Buffer, Buffer> = client.makeBidiStreamRequest(method, asIs, asIs, metadata);
-  let timedOut = false;
-  const connectTimer = setTimeout(() => {
-    timedOut = client.getChannel().getConnectivityState(false) !== connectivityState.READY;
-    if (timedOut) call.cancel();
-  }, CONNECT_TIMEOUT_MS);
-  connectTimer.unref();
-  const close = () => {
-    clearTimeout(connectTimer);
-    call.cancel();
-    client.close();
-  };
-  return {
-    send: (request) => void call.write(request),
-    close,
-    async *responses() {
-      try {
-        yield* call as AsyncIterable<Buffer>;
-      } catch (error) {
-        if (timedOut) {
-          const seconds = CONNECT_TIMEOUT_MS / 1000;
-          throw new XdsFailure(
-            'address',
-            `${context.target} does not answer within ${seconds} s. Check endpoint, and what lies between (network policies, firewalls)`,
-          );
-        }
-        const { code, details } = error as Partial<ServiceError>;
-        // What a consumer threw into this generator is not ours to explain.
-        if (code === undefined) throw error;
-        throw failureOf({ code: Status[code] ?? String(code), details: details ?? '' }, context);
-      } finally {
-        close();
-      }
-      throw failureOf({ code: 'OK', details: '' }, context);
-    },
-  };
+  return new Http2Stream(config, method, credentials, context);
 }
 
-function channelOptions({ tls }: XdsConfig): ChannelOptions {
-  return {
-    'grpc.primary_user_agent': 'tcpledger',
-    'grpc.max_receive_message_length': LONGEST_MESSAGE,
-    // All that is known is named at a reconnect.
-    'grpc.max_send_message_length': -1,
-    'grpc-node.flow_control_window': WINDOW,
-    'grpc.keepalive_time_ms': KEEPALIVE_MS,
-    'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
-    // A proxy for the outside world is not on the way to the control plane.
-    'grpc.enable_http_proxy': 0,
-    'grpc.enable_retries': 0,
-    // A channel of our own: a shared one would keep the connection, its back-off and its roots.
-    'grpc.use_local_subchannel_pool': 1,
-    ...(tls.server_name_override === '' ? {} : { 'grpc.ssl_target_name_override': tls.server_name_override }),
-  };
+class Http2Stream implements XdsStream {
+  readonly #context: CallContext;
+  readonly #session: ClientHttp2Session;
+  readonly #stream: ClientHttp2Stream;
+  readonly #connectTimer: NodeJS.Timeout;
+  #keepalive: NodeJS.Timeout | undefined;
+  /** Why it is over, as far as this end knows. */
+  #failure: Error | undefined;
+  #headers: IncomingHttpHeaders = {};
+  #trailers: IncomingHttpHeaders = {};
+
+  constructor(config: XdsConfig, method: string, { roots, token }: Credentials, context: CallContext) {
+    this.#context = context;
+    const { tls } = config;
+    this.#session = connect(`${tls.insecure ? 'http' : 'https'}://${context.target}`, {
+      settings: { initialWindowSize: WINDOW, enablePush: false },
+      ...(tls.insecure ? {} : tlsOptions(config, roots)),
+    });
+    this.#session.on('error', (error) => this.#fail(error));
+    this.#session.once('connect', () => this.#connected());
+    this.#connectTimer = setTimeout(() => {
+      const seconds = CONNECT_TIMEOUT_MS / 1000;
+      this.#fail(
+        new XdsFailure(
+          'address',
+          `${context.target} does not answer within ${seconds} s. Check endpoint, and what lies between (network policies, firewalls)`,
+        ),
+      );
+    }, CONNECT_TIMEOUT_MS);
+    this.#stream = this.#session.request(
+      {
+        [constants.HTTP2_HEADER_METHOD]: 'POST',
+        [constants.HTTP2_HEADER_PATH]: method,
+        [constants.HTTP2_HEADER_CONTENT_TYPE]: 'application/grpc',
+        [constants.HTTP2_HEADER_TE]: 'trailers',
+        [constants.HTTP2_HEADER_USER_AGENT]: 'tcpledger',
+        clusterid: config.cluster_id,
+        ...(token === undefined ? {} : { authorization: `Bearer ${token.text}` }),
+      },
+      { endStream: false },
+    );
+    this.#stream.on('error', (error) => this.#fail(error));
+    this.#stream.on('response', (headers) => {
+      this.#headers = headers;
+    });
+    this.#stream.on('trailers', (trailers) => {
+      this.#trailers = trailers;
+    });
+  }
+
+  send(request: Buffer): void {
+    if (this.#stream.writable) this.#stream.write(frame(request));
+  }
+
+  async *responses(): AsyncIterableIterator<IncomingMessage> {
+    let ended: unknown;
+    try {
+      yield* incomingMessages(this.#body(), LONGEST_MESSAGE);
+    } catch (error) {
+      ended = error;
+    } finally {
+      this.close();
+    }
+    throw this.#reason(ended);
+  }
+
+  close(): void {
+    clearTimeout(this.#connectTimer);
+    clearInterval(this.#keepalive);
+    if (this.#session.destroyed) return;
+    this.#failure ??= new XdsFailure('ended', `the stream from ${this.#context.target} was closed by the agent`);
+    this.#stream.close(constants.NGHTTP2_CANCEL);
+    this.#session.destroy();
+  }
+
+  /** The body, as far as the answer is one of gRPC. */
+  async *#body(): AsyncIterableIterator<Buffer> {
+    for await (const chunk of this.#stream) {
+      if (!this.#isGrpc()) return;
+      yield chunk;
+    }
+  }
+
+  #isGrpc(): boolean {
+    const type = String(this.#headers[constants.HTTP2_HEADER_CONTENT_TYPE] ?? '');
+    return this.#httpStatus === 200 && type.startsWith('application/grpc');
+  }
+
+  get #httpStatus(): number | undefined {
+    const status = this.#headers[constants.HTTP2_HEADER_STATUS];
+    return status === undefined ? undefined : Number(status);
+  }
+
+  #connected(): void {
+    clearTimeout(this.#connectTimer);
+    this.#session.setLocalWindowSize(WINDOW);
+    this.#keepalive = setInterval(() => this.#ping(), KEEPALIVE_MS);
+    this.#keepalive.unref();
+  }
+
+  #ping(): void {
+    const timer = setTimeout(() => {
+      const seconds = KEEPALIVE_TIMEOUT_MS / 1000;
+      this.#fail(new XdsFailure('address', `${this.#context.target} is silent: no answer to a ping for ${seconds} s`));
+    }, KEEPALIVE_TIMEOUT_MS);
+    timer.unref();
+    if (!this.#session.ping(() => clearTimeout(timer))) clearTimeout(timer);
+  }
+
+  /** The first reason is the reason: others follow from it. */
+  #fail(error: Error): void {
+    this.#failure ??= error;
+    this.close();
+  }
+
+  /** `ended`: how reading has ended; undefined for a peer that has said all. */
+  #reason(ended: unknown): Error {
+    const { target } = this.#context;
+    const all = { ...this.#headers, ...this.#trailers };
+    const code = all['grpc-status'];
+    if (code !== undefined) {
+      const message = statusMessage(String(all['grpc-message'] ?? ''));
+      return statusFailure({ code: statusName(String(code)), message }, this.#context);
+    }
+    if (this.#failure instanceof XdsFailure) return this.#failure;
+    if (ended instanceof BrokenStream) return new XdsFailure('protocol', `${target}: ${ended.message}`);
+    const error = this.#failure ?? ended;
+    if (error instanceof Error) return connectionFailure(error, this.#context);
+    if (this.#httpStatus !== undefined && !this.#isGrpc()) {
+      const text = `${target} answers as a web server would (HTTP status ${this.#httpStatus}). Check endpoint`;
+      return new XdsFailure('address', text);
+    }
+    return new XdsFailure('ended', `${target} has closed the stream`);
+  }
 }
 
-const asIs = (bytes: Buffer): Buffer => bytes;
+function tlsOptions({ tls }: XdsConfig, roots: Buffer | undefined): SecureClientSessionOptions {
+  return {
+    ...(roots === undefined ? {} : { ca: roots }),
+    ...(tls.server_name_override === '' ? {} : { servername: tls.server_name_override }),
+  };
+}

@@ -10,19 +10,29 @@ import { Backoff } from './backoff.ts';
 import { endpointText, type XdsConfig } from './config.ts';
 import { dial } from './dial.ts';
 import { XdsFailure } from './failure.ts';
+import { type IncomingMessage, whole } from './grpc-messages.ts';
 import type { Machine, NodeFacts } from './node.ts';
 
 export type Send = (request: Buffer) => void;
 
-/** What is said over one stream. */
-export interface XdsSession {
+/**
+ * What is said over one stream. A response is handled before the next is read; answers go through the `send` that the
+ * session was made with. A rejection with an XdsFailure (`protocol`) or a MalformedMessage says that nothing can be made
+ * of the response: the stream is given up.
+ */
+export type XdsSession = WholeSession | PiecewiseSession;
+
+interface Opening {
   /** The first requests. `node`: the encoded node message, which the first one carries. */
-  open(node: Buffer): void;
-  /**
-   * One response; the next is not read before this resolves. It answers through the `send` it was made with. Rejects
-   * with an XdsFailure (`protocol`) or a MalformedMessage where nothing can be made of the response: the stream is given up.
-   */
+  open(node: Buffer): void | Promise<void>;
+}
+
+export interface WholeSession extends Opening {
   receive(response: Buffer): Promise<void>;
+}
+
+export interface PiecewiseSession extends Opening {
+  receivePieces(response: IncomingMessage): Promise<void>;
 }
 
 export interface XdsClientParts {
@@ -111,10 +121,11 @@ export class XdsClient {
     this.#interrupt = () => stream.close();
     if (this.#stopped) this.#interrupt();
     const session = createSession((request) => stream.send(request));
-    session.open(node);
+    await session.open(node);
     for await (const response of stream.responses()) {
       this.#lastMessageMs = clock.now();
-      await session.receive(response);
+      if ('receivePieces' in session) await session.receivePieces(response);
+      else await session.receive(await whole(response));
       this.#worked();
     }
   }

@@ -3,6 +3,7 @@ import type { XdsStream } from './channel.ts';
 import { endpointText, type XdsConfig } from './config.ts';
 import { readCredentials } from './credentials.ts';
 import { XdsFailure } from './failure.ts';
+import { whole } from './grpc-messages.ts';
 import { createNode, encodeNode, type Machine, type NodeFacts, thisMachine } from './node.ts';
 import { tokenObjection } from './token.ts';
 
@@ -31,6 +32,7 @@ export async function dial(
   const { openStream } = await import('./channel.ts');
   const stream = openStream(config, method, credentials, {
     target: endpointText(config.endpoint),
+    plaintext: config.tls.insecure,
     caFile: config.tls.ca_file,
     tokenFile: token === undefined ? '' : config.token_file,
     tokenObjection: token && tokenObjection(token, node.namespace, nowMs),
@@ -52,7 +54,7 @@ export async function probe(
   config: XdsConfig,
   method: string,
   kind: NodeFacts['kind'],
-  request: (node: Buffer) => Buffer,
+  request: (node: Buffer) => Buffer | Promise<Buffer>,
   machine?: Machine,
 ): Promise<Buffer> {
   const { stream, node } = await dial(config, method, kind, Date.now(), machine);
@@ -62,8 +64,8 @@ export async function probe(
     stream.close();
   }, PROBE_TIMEOUT_MS);
   try {
-    stream.send(request(node));
-    for await (const response of stream.responses()) return response;
+    stream.send(await request(node));
+    for await (const response of stream.responses()) return await whole(response);
     throw new Error('a stream ends by an error');
   } catch (error) {
     if (!late) throw error;

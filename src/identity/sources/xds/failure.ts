@@ -18,12 +18,13 @@ export class XdsFailure extends Error {
 export interface CallStatus {
   /** gRPC's code by name, as UNAVAILABLE. */
   readonly code: string;
-  readonly details: string;
+  readonly message: string;
 }
 
 export interface CallContext {
   /** `host:port`. */
   readonly target: string;
+  readonly plaintext: boolean;
   /** What the roots were read from; '' for the system's. */
   readonly caFile: string;
   /** '' where no token was sent. */
@@ -35,82 +36,93 @@ export interface CallContext {
   readonly nodeNamespace: string;
 }
 
-/** Signs of a certificate in the text of a failed connection, with what to do. */
-const CERTIFICATE_SIGNS: readonly (readonly [RegExp, string])[] = [
-  [
-    /ALTNAME_INVALID|does not match certificate/i,
-    'Use a host that the certificate names, or set tls.server_name_override',
-  ],
-  [/certificate has expired/i, "Renew the control plane's certificate, or set this node's clock right"],
-  [/certificate is not yet valid/i, "Set this node's clock right"],
-];
-
-export function failureOf(status: CallStatus, context: CallContext): XdsFailure {
+/** The control plane has ended the call by a status. */
+export function statusFailure({ code, message }: CallStatus, context: CallContext): XdsFailure {
   const { target, tokenFile, tokenObjection } = context;
-  const reason = plainReason(status.details);
-  switch (status.code) {
+  const said = message === '' ? '' : ` (${message})`;
+  switch (code) {
+    case 'OK':
+      return new XdsFailure('ended', `${target} has closed the stream`);
     case 'UNAVAILABLE':
-      return unavailable(reason, context);
+      return new XdsFailure('ended', `${target} is not available${said}`);
     case 'UNAUTHENTICATED': {
-      const objection = tokenObjection === undefined ? '' : ` ${tokenFile}: ${tokenObjection}`;
-      const mend = tokenFile === '' ? ' No token was sent: set token_file' : objection;
-      return new XdsFailure('token', `${target} does not accept the token (${reason}).${mend}`);
+      const mend =
+        tokenFile === ''
+          ? '. No token was sent: set token_file'
+          : tokenObjection === undefined
+            ? `, which is that of ${tokenFile}`
+            : `, which is that of ${tokenFile}: ${tokenObjection}`;
+      return new XdsFailure('token', `${target} does not accept the token${said}${mend}`);
     }
     case 'PERMISSION_DENIED':
       return new XdsFailure(
         'permission',
-        `${target} refuses this node (${reason}). The namespace that the agent says (${context.nodeNamespace}, POD_NAMESPACE) must be the token's`,
+        `${target} refuses this node${said}. The namespace that the agent says (${context.nodeNamespace}, from POD_NAMESPACE) must be the token's`,
       );
     case 'INVALID_ARGUMENT':
-      return new XdsFailure('protocol', `${target} does not take the node ${context.nodeId} (${reason})`);
+      return new XdsFailure('protocol', `${target} does not take the node ${context.nodeId}${said}`);
     case 'UNIMPLEMENTED':
-      return new XdsFailure('address', `${target} is a gRPC server, but no control plane (${reason}). Check endpoint`);
-    case 'RESOURCE_EXHAUSTED':
-      return new XdsFailure('protocol', `a message between ${target} and the agent is too long (${reason})`);
-    case 'OK':
-      return new XdsFailure('ended', `${target} has closed the stream`);
+      return new XdsFailure('address', `${target} is a gRPC server, but no control plane${said}. Check endpoint`);
     default:
-      return new XdsFailure('protocol', `the stream from ${target} has failed: ${status.code}: ${reason}`);
+      return new XdsFailure('protocol', `the stream from ${target} has failed: ${code}${said}`);
   }
 }
 
-function unavailable(reason: string, { target, caFile }: CallContext): XdsFailure {
-  for (const [sign, mend] of CERTIFICATE_SIGNS) {
-    if (sign.test(reason)) return new XdsFailure('certificate', `${target}: ${reason}. ${mend}`);
-  }
-  if (/wrong version number|packet length too long/i.test(reason)) {
-    return new XdsFailure('certificate', `${target} does not speak TLS. Use its TLS port (15012), or set tls.insecure`);
-  }
-  if (/certificate|self.signed|unable to (verify|get)/i.test(reason)) {
-    const roots = caFile === '' ? "the system's roots (tls.ca_file is empty)" : caFile;
-    return new XdsFailure(
-      'certificate',
-      `the certificate of ${target} is not signed by ${roots}: ${reason}. Set tls.ca_file to the mesh's root`,
-    );
-  }
-  if (/Name resolution failed/i.test(reason)) {
-    return new XdsFailure(
+/** The connection has failed, or could not be made. `error` as Node has it. */
+export function connectionFailure(error: NodeJS.ErrnoException, context: CallContext): XdsFailure {
+  const { target, plaintext } = context;
+  const { code = '', message } = error;
+  const failure = (kind: FailureKind, text: string) => new XdsFailure(kind, text, { cause: error });
+  if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') {
+    return failure(
       'address',
-      `${target}: the name cannot be resolved. Check endpoint, and the resolver of this node`,
+      `${target}: the name cannot be resolved (${code}). Check endpoint, and the resolver of this node`,
     );
   }
-  if (/ECONNREFUSED/.test(reason)) {
-    return new XdsFailure('address', `nobody listens on ${target}. Is the control plane running? Check endpoint`);
+  if (code === 'ECONNREFUSED') {
+    return failure('address', `nobody listens on ${target}. Is the control plane running? Check endpoint`);
   }
-  if (/^Failed to connect/.test(reason)) {
-    return new XdsFailure(
+  if (/wrong version number|packet length too long/.test(message)) {
+    return failure('certificate', `${target} does not speak TLS. Use its TLS port (15012), or set tls.insecure`);
+  }
+  const certificate = certificateFailure(code, message, context);
+  if (certificate !== undefined) return failure('certificate', certificate);
+  if (plaintext && code === 'ERR_HTTP2_ERROR') {
+    return failure(
       'address',
-      `${target} has closed the connection before it spoke HTTP/2. Does it want TLS (tls.insecure is set)?`,
+      `${target} does not speak HTTP/2 in plaintext (${message}). Does it want TLS (tls.insecure is set)?`,
     );
   }
-  return new XdsFailure('address', `no connection to ${target}: ${reason}`);
+  if (ENDINGS.has(code)) return failure('ended', `the connection to ${target} has ended (${message})`);
+  return failure('address', `no connection to ${target}: ${message}`);
 }
 
-/** grpc-js's own words around a reason, which say nothing to an operator. */
-function plainReason(details: string): string {
-  return details
-    .replace(/^No connection established\. Last error: /, '')
-    .replace(/\.? ?Resolution note: ?$/, '')
-    .replace(/^Error: /, '')
-    .trim();
+/** Codes of a connection that was there. */
+const ENDINGS: ReadonlySet<string> = new Set([
+  'ECONNRESET',
+  'EPIPE',
+  'ERR_HTTP2_SESSION_ERROR',
+  'ERR_HTTP2_STREAM_ERROR',
+  'ERR_HTTP2_STREAM_CANCEL',
+  'ERR_HTTP2_GOAWAY_SESSION',
+  'ERR_STREAM_PREMATURE_CLOSE',
+]);
+
+/** OpenSSL's verdicts on a chain, as Node names them, that mean: not of these roots. */
+const NOT_OF_THESE_ROOTS =
+  /^(DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_GET_ISSUER_CERT(_LOCALLY)?|UNABLE_TO_VERIFY_LEAF_SIGNATURE|CERT_SIGNATURE_FAILURE|INVALID_CA)$/;
+
+function certificateFailure(code: string, message: string, { target, caFile }: CallContext): string | undefined {
+  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') {
+    return `${target}: ${message} Use a host that the certificate names, or set tls.server_name_override`;
+  }
+  if (code === 'CERT_HAS_EXPIRED') {
+    return `the certificate of ${target} has expired. Renew it, or set this node's clock right`;
+  }
+  if (code === 'CERT_NOT_YET_VALID') {
+    return `the certificate of ${target} is not valid yet. Set this node's clock right`;
+  }
+  if (!NOT_OF_THESE_ROOTS.test(code)) return undefined;
+  const roots = caFile === '' ? "the system's roots (tls.ca_file is empty)" : caFile;
+  return `the certificate of ${target} is not signed by ${roots} (${message}). Set tls.ca_file to the mesh's root`;
 }

@@ -26,7 +26,7 @@ const FIXED32 = 5;
 export class ProtobufReader {
   /** Number of the field found by `next`. */
   field = 0;
-  readonly #bytes: Buffer;
+  #bytes: Buffer;
   #at: number;
   #end: number;
   #wireType = VARINT;
@@ -37,6 +37,15 @@ export class ProtobufReader {
     this.#bytes = bytes;
     this.#at = start;
     this.#end = end;
+  }
+
+  /** Begins anew, with other bytes: a reader can be used for many messages. */
+  seek(bytes: Buffer, start: number, end: number): this {
+    this.#bytes = bytes;
+    this.#at = start;
+    this.#end = end;
+    this.#unread = false;
+    return this;
   }
 
   /** Goes to the next field of this message; false at its end. */
@@ -67,6 +76,16 @@ export class ProtobufReader {
     const text = this.#bytes.toString('utf8', this.#at, end);
     this.#at = end;
     return text;
+  }
+
+  /** Whether the text is this one, given as its bytes. */
+  is(text: Uint8Array): boolean {
+    const end = this.#length();
+    const start = this.#at;
+    this.#at = end;
+    if (end - start !== text.length) return false;
+    for (let i = 0; i < text.length; i++) if (this.#bytes[start + i] !== text[i]) return false;
+    return true;
   }
 
   /** The value in place: a view of the message, valid for as long as that is. */

@@ -247,7 +247,7 @@ describe('a stream', () => {
     mesh(plane);
     plane.port = port;
     const rig = await attach(plane);
-    await meanwhile(rig, () => rig.source.missing()?.includes('nobody listens on') ?? false);
+    await meanwhile(rig, () => rig.logger.lines.some((line) => line.endsWith('Trying again, what is known stays')));
     await plane.start(port);
     await meanwhile(rig, () => rig.source.shelf.synced);
     expect(rig.workload('10.0.1.1')?.name).toBe('web-v1');

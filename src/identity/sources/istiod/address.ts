@@ -1,0 +1,278 @@
+/**
+ * istio.workload.Address, the resource of the workload API: one Workload or one Service, read in place for the fields
+ * that name somebody (numbers in identity.md; pkg/workloadapi/workload.proto of Istio).
+ */
+import { addressFromBytes, fullLength, maskAddress } from '../../../semconv/address.ts';
+import type { MeshWorkload } from '../../mesh-workload.ts';
+import type { PortMap, ServiceKey, ServiceObject, Vip } from '../../objects.ts';
+import { MalformedMessage, ProtobufReader } from '../xds/protobuf-reader.ts';
+import { TextTable } from '../xds/text-table.ts';
+
+export const ADDRESS_TYPE = 'type.googleapis.com/istio.workload.Address';
+
+export type MeshAddress =
+  | { readonly kind: 'workload'; readonly workload: MeshWorkload }
+  | { readonly kind: 'service'; readonly service: ServiceObject };
+
+const HOST_NETWORK = 1;
+const HBONE = 1;
+
+type Locality = Pick<MeshWorkload, 'region' | 'zone'>;
+
+const NOWHERE: Locality = { region: '', zone: '' };
+
+const NO_ADDRESSES: readonly string[] = [];
+const NO_VIPS: readonly Vip[] = [];
+const NO_SERVICES: ReadonlyMap<ServiceKey, PortMap> = new Map();
+
+/** Decodes the addresses of one message: texts and maps that several of them have are one object. */
+export class AddressDecoder {
+  readonly texts = new TextTable();
+  readonly #services = new Map<string, ReadonlyMap<ServiceKey, PortMap>>();
+  readonly #portMaps = new Map<string, PortMap>();
+
+  /**
+   * `reader` stands in an Address; `name` is the resource's, which becomes the workload's uid: removals name it.
+   *
+   * @throws MalformedMessage saying what is wrong with it.
+   */
+  read(reader: ProtobufReader, name: string): MeshAddress {
+    let address: MeshAddress | undefined;
+    while (reader.next()) {
+      if (reader.field === 1) address = { kind: 'workload', workload: this.#workload(reader, name) };
+      else if (reader.field === 2) address = { kind: 'service', service: this.#service(reader) };
+    }
+    if (address === undefined) throw new MalformedMessage('neither a workload nor a service');
+    return address;
+  }
+
+  #workload(reader: ProtobufReader, uid: string): MeshWorkload {
+    const { read } = this.texts;
+    let name = '';
+    let namespace = '';
+    let network = '';
+    let trustDomain = '';
+    let serviceAccount = '';
+    let node = '';
+    let canonicalName = '';
+    let canonicalRevision = '';
+    let workloadName = '';
+    let clusterId = '';
+    let locality = NOWHERE;
+    let hbone = false;
+    let hostNetwork = false;
+    let addresses: readonly string[] = NO_ADDRESSES;
+    const services: string[] = [];
+    const outer = reader.enter();
+    while (reader.next()) {
+      switch (reader.field) {
+        case 1:
+          name = reader.text();
+          break;
+        case 2:
+          namespace = reader.range(read);
+          break;
+        case 3:
+          addresses = appended(addresses, ipAddress(reader.bytes()));
+          break;
+        case 4:
+          network = reader.range(read);
+          break;
+        case 5:
+          hbone = reader.number() === HBONE;
+          break;
+        case 6:
+          trustDomain = reader.range(read);
+          break;
+        case 7:
+          serviceAccount = reader.range(read);
+          break;
+        case 9:
+          node = reader.range(read);
+          break;
+        case 10:
+          canonicalName = reader.range(read);
+          break;
+        case 11:
+          canonicalRevision = reader.range(read);
+          break;
+        case 13:
+          workloadName = reader.range(read);
+          break;
+        case 18:
+          clusterId = reader.range(read);
+          break;
+        case 22:
+          services.push(reader.range(latin1));
+          break;
+        case 24:
+          locality = this.#locality(reader);
+          break;
+        case 25:
+          hostNetwork = reader.number() === HOST_NETWORK;
+          break;
+      }
+    }
+    reader.leave(outer);
+    return {
+      uid,
+      name,
+      namespace,
+      serviceAccount,
+      trustDomain,
+      workloadName,
+      canonicalName,
+      canonicalRevision,
+      addresses,
+      network,
+      hostNetwork,
+      hbone,
+      node,
+      clusterId,
+      ...locality,
+      services: services.length === 0 ? NO_SERVICES : this.#servicesOf(services),
+    };
+  }
+
+  #locality(reader: ProtobufReader): Locality {
+    let region = '';
+    let zone = '';
+    const outer = reader.enter();
+    while (reader.next()) {
+      if (reader.field === 1) region = reader.range(this.texts.read);
+      else if (reader.field === 2) zone = reader.range(this.texts.read);
+    }
+    reader.leave(outer);
+    return { region, zone };
+  }
+
+  /** `entries`: the bytes of the map's entries, as latin1. Pods of one Deployment have the same, and share one map. */
+  #servicesOf(entries: readonly string[]): ReadonlyMap<ServiceKey, PortMap> {
+    const key = entries.length === 1 ? entries[0]! : entries.join(BETWEEN_ENTRIES);
+    let services = this.#services.get(key);
+    if (services === undefined) {
+      services = new Map(entries.map((entry) => this.#serviceEntry(new ProtobufReader(Buffer.from(entry, 'latin1')))));
+      this.#services.set(key, services);
+    }
+    return services;
+  }
+
+  /** Entry of map<string, PortList>: key = 1, value = 2 { ports = 1 }. */
+  #serviceEntry(reader: ProtobufReader): [ServiceKey, PortMap] {
+    let key = '';
+    const ports = new Map<number, number>();
+    while (reader.next()) {
+      if (reader.field === 1) key = reader.range(this.texts.read);
+      else if (reader.field === 2) readPortList(reader, ports);
+    }
+    return [key, this.#shared(ports)];
+  }
+
+  /** One map for equal ones: most services have a port or two, and the same. */
+  #shared(ports: PortMap): PortMap {
+    const key = JSON.stringify([...ports]);
+    const known = this.#portMaps.get(key);
+    if (known === undefined) this.#portMaps.set(key, ports);
+    return known ?? ports;
+  }
+
+  #service(reader: ProtobufReader): ServiceObject {
+    const { read } = this.texts;
+    let name = '';
+    let namespace = '';
+    let hostname = '';
+    let canonical = false;
+    let vips: readonly Vip[] = NO_VIPS;
+    const ports = new Map<number, number>();
+    const outer = reader.enter();
+    while (reader.next()) {
+      switch (reader.field) {
+        case 1:
+          name = reader.range(read);
+          break;
+        case 2:
+          namespace = reader.range(read);
+          break;
+        case 3:
+          hostname = reader.text();
+          break;
+        case 4:
+          vips = appended(vips, this.#vip(reader));
+          break;
+        case 5:
+          readPort(reader, ports);
+          break;
+        case 11:
+          canonical = reader.boolean();
+          break;
+      }
+    }
+    reader.leave(outer);
+    if (hostname === '') throw new MalformedMessage('a service without a hostname');
+    return {
+      key: `${namespace}/${hostname}`,
+      service: { name: name || hostname, namespace: namespace === '' ? undefined : namespace, hostname },
+      vips,
+      ports: this.#shared(ports),
+      canonical,
+    };
+  }
+
+  /** NetworkAddress { network = 1, address = 2, length = 3 (absent: a single address) }. */
+  #vip(reader: ProtobufReader): Vip {
+    let network = '';
+    let address: string | undefined;
+    let length: number | undefined;
+    const outer = reader.enter();
+    while (reader.next()) {
+      if (reader.field === 1) network = reader.range(this.texts.read);
+      else if (reader.field === 2) address = ipAddress(reader.bytes());
+      else if (reader.field === 3) length = reader.number();
+    }
+    reader.leave(outer);
+    if (address === undefined) throw new MalformedMessage('a network address without an address');
+    const full = fullLength(address);
+    if (length === undefined) return { network, address, length: full };
+    if (length > full) throw new MalformedMessage(`a prefix of ${length} bits of ${address}`);
+    return { network, address: maskAddress(address, length), length };
+  }
+}
+
+/** PortList { ports = 1 } */
+function readPortList(reader: ProtobufReader, ports: Map<number, number>): void {
+  const outer = reader.enter();
+  while (reader.next()) if (reader.field === 1) readPort(reader, ports);
+  reader.leave(outer);
+}
+
+/** Port { service_port = 1, target_port = 2 }; a target port 0 is a named one. */
+function readPort(reader: ProtobufReader, ports: Map<number, number>): void {
+  let servicePort = 0;
+  let targetPort = 0;
+  const outer = reader.enter();
+  while (reader.next()) {
+    if (reader.field === 1) servicePort = reader.number();
+    else if (reader.field === 2) targetPort = reader.number();
+  }
+  reader.leave(outer);
+  if (servicePort > 65_535 || targetPort > 65_535) {
+    throw new MalformedMessage(`the port ${servicePort} → ${targetPort} cannot be`);
+  }
+  ports.set(servicePort, targetPort);
+}
+
+/** Not by `push`, which makes room for seventeen: nearly all have one, and there may be a hundred thousand of them. */
+function appended<T>(list: readonly T[], item: T): readonly T[] {
+  return list.length === 0 ? [item] : [...list, item];
+}
+
+function ipAddress(bytes: Uint8Array): string {
+  const address = addressFromBytes(bytes);
+  if (address === undefined) throw new MalformedMessage(`an address of ${bytes.length} bytes, 4 or 16 can be`);
+  return address;
+}
+
+/** No latin1 character: entries that are joined cannot be mistaken for others. */
+const BETWEEN_ENTRIES = '\u2028';
+
+const latin1 = (bytes: Buffer, start: number, end: number): string => bytes.toString('latin1', start, end);
