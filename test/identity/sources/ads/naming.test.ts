@@ -1,20 +1,7 @@
 /** Who is named by what, for the shapes of configuration that istiod sends to sidecars. */
 import { describe, expect, it } from 'vitest';
 import { assignment, chain, cluster, endpoint, http, listener, tcpProxy, virtualHost } from './support/envoy.ts';
-import {
-  assignments,
-  clusters,
-  DB,
-  DB_5432,
-  DB_V1,
-  type Fields,
-  listeners,
-  mesh,
-  routes,
-  WEB,
-  WEB_80,
-  WEB_V1,
-} from './support/mesh.ts';
+import { assignments, DB, DB_5432, DB_V1, type Fields, mesh, named, WEB, WEB_80, WEB_V1 } from './support/mesh.ts';
 import { synced, until } from './support/rig.ts';
 
 describe('a workload', () => {
@@ -62,7 +49,7 @@ describe('a workload', () => {
     const proxy = 'outbound|10249||proxy.kube.svc.cluster.local';
     const rig = await synced((plane) => {
       mesh(plane);
-      Object.assign(plane.state.Cluster, clusters(cluster(exporter), cluster(proxy)));
+      Object.assign(plane.state.Cluster, named(cluster(exporter), cluster(proxy)));
       Object.assign(
         plane.state.ClusterLoadAssignment,
         assignments(
@@ -72,7 +59,7 @@ describe('a workload', () => {
       );
       Object.assign(
         plane.state.Listener,
-        listeners(listener('10.96.0.9', 9100, [chain([tcpProxy({ cluster: exporter })])])),
+        named(listener('10.96.0.9', 9100, [chain([tcpProxy({ cluster: exporter })])])),
       );
     });
     const { shelf } = rig.source;
@@ -132,10 +119,7 @@ describe('a service', () => {
   it('is told by port where several have one address', async () => {
     const { hostname } = await synced((plane) => {
       mesh(plane);
-      Object.assign(
-        plane.state.Listener,
-        listeners(listener('10.96.0.2', 80, [chain([tcpProxy({ cluster: WEB_80 })])])),
-      );
+      Object.assign(plane.state.Listener, named(listener('10.96.0.2', 80, [chain([tcpProxy({ cluster: WEB_80 })])])));
     });
     expect(hostname('10.96.0.2', 5432)).toBe(DB);
     expect(hostname('10.96.0.2', 80)).toBe(WEB);
@@ -149,7 +133,7 @@ describe('a service', () => {
       plane.state.Cluster[headless] = cluster(headless, { type: 4 });
       Object.assign(
         plane.state.Listener,
-        listeners(
+        named(
           listener('10.0.3.1', 3306, [chain([tcpProxy({ cluster: headless })])]),
           // A pod that backs another service as well: its address is its own, whatever listens on it.
           listener('10.0.2.1', 5432, [chain([tcpProxy({ cluster: headless })])]),
@@ -169,7 +153,7 @@ describe('a service', () => {
       plane.state.Cluster[wide] = cluster(wide, { type: 4, service: ['wide.example', 'wide.example', 'shop'] });
       Object.assign(
         plane.state.Listener,
-        listeners(
+        named(
           listener('0.0.0.0', 9000, [
             chain([tcpProxy({ cluster: wide })], ['203.0.113.0/24', '2001:db8::/32']),
             chain([tcpProxy({ cluster: DB_5432 })], ['203.0.113.7/32']),
@@ -191,7 +175,7 @@ describe('a service', () => {
       mesh(plane);
       plane.state.Cluster[canary] = cluster(canary);
       plane.state.ClusterLoadAssignment[canary] = assignment(canary, []);
-      plane.state.RouteConfiguration = routes(
+      plane.state.RouteConfiguration = named(
         {
           name: '80',
           virtual_hosts: [
@@ -205,7 +189,7 @@ describe('a service', () => {
       );
       Object.assign(
         plane.state.Listener,
-        listeners(
+        named(
           listener('10.96.0.4', 81, [
             chain([http({ rds: { route_config_name: `${WEB}:81` } })]),
             chain([tcpProxy({ cluster: WEB_80 })]),
@@ -303,11 +287,11 @@ describe('a change', () => {
     const rig = await synced(mesh);
     rig.plane.set(
       'RouteConfiguration',
-      routes({ name: '80', virtual_hosts: [virtualHost(`${WEB}:80`, ['10.96.0.8'], WEB_80)] }),
+      named({ name: '80', virtual_hosts: [virtualHost(`${WEB}:80`, ['10.96.0.8'], WEB_80)] }),
     );
     await until(() => rig.service('10.96.0.8', 80) !== undefined);
     expect(rig.service('10.96.0.1', 80)).toBeUndefined();
-    rig.plane.set('Listener', listeners(listener('10.96.0.2', 80, [chain([tcpProxy({ cluster: WEB_80 })])])));
+    rig.plane.set('Listener', named(listener('10.96.0.2', 80, [chain([tcpProxy({ cluster: WEB_80 })])])));
     await until(() => rig.service('10.96.0.2', 80)?.hostname === WEB);
     expect(rig.service('10.96.0.8', 80)).toBeUndefined();
   });

@@ -13,7 +13,7 @@ import {
   TYPE_URLS,
   virtualHost,
 } from './support/envoy.ts';
-import { assignments, clusters, DB_5432, DB_V1, listeners, mesh, routes, WEB, WEB_80, WEB_V1 } from './support/mesh.ts';
+import { assignments, DB_5432, DB_V1, mesh, named, WEB, WEB_80, WEB_V1 } from './support/mesh.ts';
 import { attach, configFor, MACHINE, type Rig, startRig, synced, until } from './support/rig.ts';
 
 /** An encoded Any whose message ends too early; its name can still be read. */
@@ -49,7 +49,7 @@ describe('what is asked for', () => {
 
   it('is neither endpoints nor routes where nobody names any', async () => {
     const { plane } = await synced((plane) => {
-      plane.state.Cluster = clusters(cluster('PassthroughCluster', { type: 4, service: null }));
+      plane.state.Cluster = named(cluster('PassthroughCluster', { type: 4, service: null }));
     });
     await until(() => plane.requestsOf('Listener').length === 2);
     expect(plane.requests.map(({ kind }) => kind).sort()).toEqual(['Cluster', 'Cluster', 'Listener', 'Listener']);
@@ -59,14 +59,14 @@ describe('what is asked for', () => {
     const { plane } = await synced(mesh);
     const other = 'outbound|81||other.shop.svc.cluster.local';
     const last = (kind: 'ClusterLoadAssignment' | 'RouteConfiguration') => plane.requestsOf(kind).at(-1)?.names.join();
-    plane.set('Cluster', clusters(cluster(WEB_80), cluster(other)));
+    plane.set('Cluster', named(cluster(WEB_80), cluster(other)));
     await until(() => last('ClusterLoadAssignment') === [WEB_80, other].join());
     plane.set('Cluster', {});
     await until(() => last('ClusterLoadAssignment') === '');
-    plane.set('Cluster', clusters(cluster(DB_5432)));
+    plane.set('Cluster', named(cluster(DB_5432)));
     await until(() => last('ClusterLoadAssignment') === DB_5432);
     const byRoute = (name: string) => chain([http({ rds: { route_config_name: name } })]);
-    plane.set('Listener', listeners(listener('0.0.0.0', 81, [byRoute('81'), byRoute('82')])));
+    plane.set('Listener', named(listener('0.0.0.0', 81, [byRoute('81'), byRoute('82')])));
     await until(() => last('RouteConfiguration') === '81,82');
   });
 
@@ -173,7 +173,7 @@ describe('a response', () => {
       'ClusterLoadAssignment',
       assignment(other, [endpoint('10.0.0.1', 1)]),
     );
-    rig.plane.set('Cluster', clusters(cluster(WEB_80), cluster(DB_5432), cluster(other)));
+    rig.plane.set('Cluster', named(cluster(WEB_80), cluster(DB_5432), cluster(other)));
     await until(() => refusals(rig).length === 1);
     const refusal = refusals(rig)[0]!;
     await until(() => rig.plane.requests.at(-1)?.nonce === refusal.nonce && rig.plane.requests.at(-1)?.error === '');
@@ -308,7 +308,7 @@ describe('the report for doctor', () => {
     const { plane } = await synced((plane) => {
       plane.state.Cluster = { bad: cut('Cluster', cluster(WEB_80)), [DB_5432]: cluster(DB_5432) };
       plane.state.ClusterLoadAssignment = assignments(assignment(DB_5432, []));
-      plane.state.RouteConfiguration = routes();
+      plane.state.RouteConfiguration = named();
     });
     const report = await describeAds(configFor(plane.port), MACHINE);
     expect(report.ok).toBe(false);

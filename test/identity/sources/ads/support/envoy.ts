@@ -93,7 +93,7 @@ const any = (message: string, fields: Fields) => ({ type_url: FILTER_URLS[messag
 const text = (string_value: string) => ({ string_value });
 
 /** Port 0 is a port that is not given. */
-export const socket = (address: string, port: number) => ({ socket_address: { address, port_value: port } });
+const socket = (address: string, port: number) => ({ socket_address: { address, port_value: port } });
 
 export interface ClusterOptions {
   readonly type?: number;
