@@ -27,7 +27,7 @@ async function readGroup(reader: ProtobufReader, namings: Namings, into: Endpoin
   let region = '';
   let zone = '';
   // Fields may come in any order: namings are made once the locality is known.
-  const found: { readonly addresses: readonly SocketAddress[]; readonly workload: string }[] = [];
+  const found: FoundEndpoint[] = [];
   while (reader.next()) {
     if (reader.field === 1) {
       each(reader, (field) => {
@@ -37,17 +37,25 @@ async function readGroup(reader: ProtobufReader, namings: Namings, into: Endpoin
     } else if (reader.field === 2) found.push(readEndpoint(reader));
     await breathe();
   }
-  for (const { addresses, workload } of found) {
+  for (const { addresses, workload, hbone } of found) {
     const naming = namings.get(workload, region, zone);
-    for (const { address, port } of addresses) into.push({ address, port, naming });
+    for (const { address, port } of addresses) into.push({ address, port, naming, hbone });
     await breathe();
   }
 }
 
+interface FoundEndpoint {
+  readonly addresses: readonly SocketAddress[];
+  /** `filter_metadata["istio"].workload`, empty if there is none. */
+  readonly workload: string;
+  readonly hbone: boolean;
+}
+
 /** LbEndpoint { endpoint = 1 { address = 1, additional_addresses = 4 { address = 1 } }, metadata = 3 }. */
-function readEndpoint(reader: ProtobufReader): { addresses: SocketAddress[]; workload: string } {
+function readEndpoint(reader: ProtobufReader): FoundEndpoint {
   const addresses: SocketAddress[] = [];
   let workload = '';
+  let hbone = false;
   const readOne = () => {
     const address = readAddress(reader);
     if (address) addresses.push(address);
@@ -56,13 +64,17 @@ function readEndpoint(reader: ProtobufReader): { addresses: SocketAddress[]; wor
     if (field === 1) readOne();
   };
   each(reader, (part) => {
-    if (part === 3) workload = valueText(mapValue(mapValue(reader.bytes(), 'istio'), 'workload'));
-    else if (part === 1) {
+    if (part === 3) {
+      const metadata = reader.bytes();
+      workload = valueText(mapValue(mapValue(metadata, 'istio'), 'workload'));
+      // By this the TLS of a connection to it is chosen.
+      hbone = valueText(mapValue(mapValue(metadata, 'envoy.transport_socket_match'), 'tunnel')) !== '';
+    } else if (part === 1) {
       each(reader, (field) => {
         if (field === 1) readOne();
         else if (field === 4) each(reader, readAdditional);
       });
     }
   });
-  return { addresses, workload };
+  return { addresses, workload, hbone };
 }

@@ -26,6 +26,7 @@ interface Occupant {
   readonly naming: Naming;
   /** null: clusters contradict each other, which proves nothing. */
   principal: string | undefined | null;
+  hbone: boolean;
   readonly services: Map<ServiceKey, Map<number, number>>;
 }
 
@@ -106,12 +107,13 @@ export class EndpointTable {
   #occupants(address: string): Occupant[] {
     const occupants: Occupant[] = [];
     for (const { cluster, endpoints } of this.#groupsAt.get(address)) {
-      for (const { naming, port } of endpoints.get(address)) {
+      for (const { naming, port, hbone } of endpoints.get(address)) {
         let occupant = occupants.find((other) => other.naming.id === naming.id);
         if (!occupant) {
-          occupant = { naming, principal: undefined, services: new Map() };
+          occupant = { naming, principal: undefined, hbone: false, services: new Map() };
           occupants.push(occupant);
         }
+        occupant.hbone ||= hbone;
         if (cluster.principal !== undefined) {
           const contradicted = occupant.principal !== undefined && occupant.principal !== cluster.principal;
           occupant.principal = contradicted ? null : cluster.principal;
@@ -132,7 +134,7 @@ export class EndpointTable {
     else this.#pushed.delete(address);
   }
 
-  #object(address: string, { naming, principal, services }: Occupant, shared: boolean): WorkloadObject {
+  #object(address: string, { naming, principal, hbone, services }: Occupant, shared: boolean): WorkloadObject {
     const fields = naming.fields ? { ...naming.fields, principal: principal ?? undefined } : NAMELESS;
     const last = this.#last;
     const object: WorkloadObject = {
@@ -142,7 +144,7 @@ export class EndpointTable {
       network: this.#shelf.network,
       hostNetwork: shared || naming.fields === undefined,
       pod: false,
-      hbone: false,
+      hbone,
       cgroups: [],
       services: isDeepStrictEqual(last?.services, services) ? last!.services : services,
     };
@@ -164,7 +166,7 @@ const sameTelling = (a: Cluster, b: Cluster): boolean =>
 
 function sameEndpoints(a: Iterable<Endpoint>, b: Iterable<Endpoint>): boolean {
   const text = (endpoints: Iterable<Endpoint>) =>
-    Array.from(endpoints, (e) => `${e.port} ${e.naming.id}`)
+    Array.from(endpoints, (e) => `${e.port} ${e.hbone} ${e.naming.id}`)
       .sort()
       .join();
   return text(a) === text(b);

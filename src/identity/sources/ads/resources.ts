@@ -41,6 +41,8 @@ export interface Endpoint {
   readonly address: string;
   readonly port: number;
   readonly naming: Naming;
+  /** It is reached through a tunnel (HBONE). */
+  readonly hbone: boolean;
 }
 
 /** A ClusterLoadAssignment. */

@@ -118,6 +118,7 @@ describe('an assignment', () => {
   it('has an endpoint for each address, IPv4, IPv6, v4-mapped and behind a tunnel', async () => {
     const tunnel = (endpoint_id: string) => ({
       endpoint: { address: { envoy_internal_address: { server_listener_name: 'connect_originate', endpoint_id } } },
+      metadata: { filter_metadata: { 'envoy.transport_socket_match': { fields: { tunnel: { string_value: 'h2' } } } } },
     });
     const { endpoints } = await toAssignment(
       assignment('c', [
@@ -127,12 +128,12 @@ describe('an assignment', () => {
         tunnel('[fd00::3]:83'),
       ]),
     );
-    expect(endpoints.map(({ address, port }) => [address, port])).toEqual([
-      ['10.0.0.1', 80],
-      ['fd00::1', 80],
-      ['10.0.0.2', 81],
-      ['10.0.0.3', 82],
-      ['fd00::3', 83],
+    expect(endpoints.map(({ address, port, hbone }) => [address, port, hbone])).toEqual([
+      ['10.0.0.1', 80, false],
+      ['fd00::1', 80, false],
+      ['10.0.0.2', 81, false],
+      ['10.0.0.3', 82, true],
+      ['fd00::3', 83, true],
     ]);
   });
 

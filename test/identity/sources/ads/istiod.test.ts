@@ -101,6 +101,7 @@ describe.skipIf(reason !== undefined)(`istiod${reason ? ` (skipped: ${reason})` 
   function sameWorkload(address: string) {
     const { podName, node, podUid, principal, goneSinceMs, ...told } = at(ads.shelf, address)!.workload;
     expect({ podName, node, podUid }).toEqual({ podName: undefined, node: undefined, podUid: undefined });
+    expect(at(ads.shelf, address)!.object.hbone).toBe(at(workloads.shelf, address)!.object.hbone);
     const workload = at(workloads.shelf, address)!.workload;
     expect(workload).toMatchObject(told);
     if (principal !== undefined) expect(workload.principal).toBe(principal);
@@ -132,6 +133,7 @@ describe.skipIf(reason !== undefined)(`istiod${reason ? ` (skipped: ${reason})` 
       zone: 'eu-1a',
     });
     expect(sameWorkload('10.0.2.11').zone).toBe('eu-1b');
+    expect(at(ads.shelf, '10.0.1.11')?.object.hbone).toBe(true);
     expect(sameWorkload('198.51.100.9').name).toBe('vm-1');
     // istiod itself numbers the endpoints of a ServiceEntry for sidecars, and for nobody else.
     expect(at(ads.shelf, '203.0.113.7')?.workload.name).toBe('ext-bank-0');
