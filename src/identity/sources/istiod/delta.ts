@@ -112,6 +112,8 @@ export class ResourceReader {
 
   #openAny(bytes: Buffer): void {
     const reader = this.#reader.seek(bytes, this.#start, this.#end);
+    // Without a value: nothing.
+    this.#start = this.#end;
     let isType = false;
     while (reader.next()) {
       if (reader.field === 1) isType = reader.is(this.#type);

@@ -162,9 +162,9 @@ class Http2Stream implements XdsStream {
     if (!this.#session.ping(() => clearTimeout(timer))) clearTimeout(timer);
   }
 
-  /** The first reason is the reason: others follow from it. */
+  /** The first reason is the reason: others follow from it, as a stream's that is cancelled since its connection is gone. */
   #fail(error: Error): void {
-    this.#failure ??= error;
+    this.#failure ??= error.cause instanceof Error && !(error instanceof XdsFailure) ? error.cause : error;
     this.close();
   }
 

@@ -31,9 +31,11 @@ export class FieldSplitter {
   *push(piece: Buffer): IterableIterator<SplitField> {
     let bytes = piece;
     if (this.#heldLength > 0) {
-      this.#hold(piece);
-      if (this.#heldLength < this.#needed) return;
-      bytes = Buffer.concat(this.#held);
+      if (this.#heldLength + piece.length < this.#needed) {
+        this.#hold(piece);
+        return;
+      }
+      bytes = Buffer.concat([...this.#held, piece]);
       this.#held = [];
       this.#heldLength = 0;
     }
@@ -42,8 +44,7 @@ export class FieldSplitter {
       const end = this.#fieldEnd(bytes, begin);
       if (end > bytes.length) {
         this.#needed = end - begin;
-        // A copy: the piece is only ours for now.
-        this.#hold(Buffer.from(bytes.subarray(begin)));
+        this.#hold(bytes.subarray(begin));
         return;
       }
       begin = end;
@@ -56,8 +57,9 @@ export class FieldSplitter {
     if (this.#heldLength > 0) throw new MalformedMessage('the message ends within a field');
   }
 
+  /** Keeps a copy: the piece is only lent. */
   #hold(piece: Buffer): void {
-    this.#held.push(piece);
+    this.#held.push(Buffer.from(piece));
     this.#heldLength += piece.length;
   }
 
