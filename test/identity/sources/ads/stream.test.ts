@@ -268,11 +268,11 @@ describe('readiness', () => {
     plane.push('Cluster');
     await until(() => source.missing() === `waiting for listeners from ${target}`);
     plane.push('Listener');
-    await until(() => source.missing() === 'waiting for the endpoints of 2 clusters');
+    await until(() => source.missing() === 'waiting for the endpoints of 2 of 2 clusters');
     plane.push('ClusterLoadAssignment', [WEB_80]);
-    await until(() => source.missing() === 'waiting for the endpoints of 1 clusters');
+    await until(() => source.missing() === 'waiting for the endpoints of 1 of 2 clusters');
     plane.push('ClusterLoadAssignment', [DB_5432]);
-    await until(() => source.missing() === 'waiting for 1 route configurations');
+    await until(() => source.missing() === 'waiting for 1 of 1 route configurations');
     expect(source.shelf.synced).toBe(false);
     plane.push('RouteConfiguration', ['80']);
     await until(() => source.missing() === undefined);
@@ -290,7 +290,7 @@ describe('readiness', () => {
     rig.clock.advance(1);
     expect(rig.source.missing()).toBeUndefined();
     expect(rig.logger.lines).toContain(
-      `warn 127.0.0.1:${rig.plane.port} has not sent the endpoints of 2 clusters: names are given without them`,
+      `warn 127.0.0.1:${rig.plane.port} has not sent the endpoints of 2 of 2 clusters: names are given without them`,
     );
   });
 });
