@@ -83,7 +83,8 @@ class AdsSource implements Source {
   }
 
   missing(): string | undefined {
-    return this.shelf.synced ? undefined : (this.#client.problem ?? `waiting for ${this.#lacks() ?? 'nothing'}`);
+    if (this.shelf.synced) return undefined;
+    return this.#client.problem ?? `waiting for ${this.#lacks()}`;
   }
 
   async shutdown(): Promise<void> {
@@ -114,9 +115,9 @@ class AdsSource implements Source {
   #lacks(): string | undefined {
     if (!this.#applied.has(CLUSTERS.typeUrl)) return `clusters from ${this.#client.target}`;
     if (!this.#applied.has(LISTENERS.typeUrl)) return `listeners from ${this.#client.target}`;
-    const { untoldAssignments, untoldRoutes } = this.#model;
-    if (untoldAssignments > 0) return `the endpoints of ${untoldAssignments} clusters`;
-    if (untoldRoutes > 0) return `${untoldRoutes} route configurations`;
+    const { assignmentNames, untoldAssignments, routeNames, untoldRoutes } = this.#model;
+    if (untoldAssignments > 0) return `the endpoints of ${untoldAssignments} of ${assignmentNames.length} clusters`;
+    if (untoldRoutes > 0) return `${untoldRoutes} of ${routeNames.length} route configurations`;
     return undefined;
   }
 
