@@ -26,12 +26,16 @@ const LONGEST_MESSAGE = 200 * 1024 * 1024;
 /** Bytes under way; with HTTP/2's 64 KiB the round trips would set the pace of a large message. */
 const WINDOW = 1024 * 1024;
 
-/** A peer that is gone without a word is found out in the sum of these; istiod allows a ping every 15 s. */
-const KEEPALIVE_MS = 30_000;
-const KEEPALIVE_TIMEOUT_MS = 10_000;
+/** How long a peer may be silent, in milliseconds. */
+export interface Patience {
+  /** For name, TCP and TLS. A dropped SYN would otherwise be tried for two minutes. */
+  readonly connect: number;
+  /** Between pings, by which a peer is found out that is gone without a word; istiod allows one every 15 s. */
+  readonly keepalive: number;
+  readonly keepaliveTimeout: number;
+}
 
-/** For name, TCP and TLS. A dropped SYN would otherwise be tried for two minutes. */
-const CONNECT_TIMEOUT_MS = 10_000;
+const PATIENCE: Patience = { connect: 10_000, keepalive: 30_000, keepaliveTimeout: 10_000 };
 
 /** A stream of requests and responses, each one message. */
 export interface XdsStream {
@@ -49,39 +53,49 @@ export function openStream(
   method: string,
   credentials: Credentials,
   context: CallContext,
+  patience: Patience = PATIENCE,
 ): XdsStream {
-  return new Http2Stream(config, method, credentials, context);
+  return new Http2Stream(config, method, credentials, context, patience);
 }
 
 class Http2Stream implements XdsStream {
   readonly #context: CallContext;
+  readonly #patience: Patience;
   readonly #session: ClientHttp2Session;
   readonly #stream: ClientHttp2Stream;
   readonly #connectTimer: NodeJS.Timeout;
   #keepalive: NodeJS.Timeout | undefined;
+  #spoke = false;
   /** Why it is over, as far as this end knows. */
   #failure: Error | undefined;
   #headers: IncomingHttpHeaders = {};
   #trailers: IncomingHttpHeaders = {};
 
-  constructor(config: XdsConfig, method: string, { roots, token }: Credentials, context: CallContext) {
+  constructor(
+    config: XdsConfig,
+    method: string,
+    { roots, token }: Credentials,
+    context: CallContext,
+    patience: Patience,
+  ) {
     this.#context = context;
+    this.#patience = patience;
     const { tls } = config;
     this.#session = connect(`${tls.insecure ? 'http' : 'https'}://${context.target}`, {
       settings: { initialWindowSize: WINDOW, enablePush: false },
       ...(tls.insecure ? {} : tlsOptions(config, roots)),
     });
     this.#session.on('error', (error) => this.#fail(error));
-    this.#session.once('connect', () => this.#connected());
+    // Not `connect`: whoever listens may speak another language.
+    this.#session.once('remoteSettings', () => this.#spoken());
     this.#connectTimer = setTimeout(() => {
-      const seconds = CONNECT_TIMEOUT_MS / 1000;
       this.#fail(
         new XdsFailure(
           'address',
-          `${context.target} does not answer within ${seconds} s. Check endpoint, and what lies between (network policies, firewalls)`,
+          `${context.target} does not answer within ${patience.connect} ms. Check endpoint, and what lies between (network policies, firewalls)`,
         ),
       );
-    }, CONNECT_TIMEOUT_MS);
+    }, patience.connect);
     this.#stream = this.#session.request(
       {
         [constants.HTTP2_HEADER_METHOD]: 'POST',
@@ -108,15 +122,17 @@ class Http2Stream implements XdsStream {
   }
 
   async *responses(): AsyncIterableIterator<IncomingMessage> {
-    let ended: unknown;
     try {
-      yield* incomingMessages(this.#body(), LONGEST_MESSAGE);
-    } catch (error) {
-      ended = error;
+      let ended: unknown;
+      try {
+        yield* incomingMessages(this.#body(), LONGEST_MESSAGE);
+      } catch (error) {
+        ended = error;
+      }
+      throw this.#reason(ended);
     } finally {
       this.close();
     }
-    throw this.#reason(ended);
   }
 
   close(): void {
@@ -146,18 +162,20 @@ class Http2Stream implements XdsStream {
     return status === undefined ? undefined : Number(status);
   }
 
-  #connected(): void {
+  /** The peer has spoken HTTP/2. */
+  #spoken(): void {
+    this.#spoke = true;
     clearTimeout(this.#connectTimer);
     this.#session.setLocalWindowSize(WINDOW);
-    this.#keepalive = setInterval(() => this.#ping(), KEEPALIVE_MS);
+    this.#keepalive = setInterval(() => this.#ping(), this.#patience.keepalive);
     this.#keepalive.unref();
   }
 
   #ping(): void {
     const timer = setTimeout(() => {
-      const seconds = KEEPALIVE_TIMEOUT_MS / 1000;
-      this.#fail(new XdsFailure('address', `${this.#context.target} is silent: no answer to a ping for ${seconds} s`));
-    }, KEEPALIVE_TIMEOUT_MS);
+      const text = `${this.#context.target} is silent: no answer to a ping within ${this.#patience.keepaliveTimeout} ms`;
+      this.#fail(new XdsFailure('ended', text));
+    }, this.#patience.keepaliveTimeout);
     timer.unref();
     if (!this.#session.ping(() => clearTimeout(timer))) clearTimeout(timer);
   }
@@ -180,7 +198,7 @@ class Http2Stream implements XdsStream {
     if (this.#failure instanceof XdsFailure) return this.#failure;
     if (ended instanceof BrokenStream) return new XdsFailure('protocol', `${target}: ${ended.message}`);
     const error = this.#failure ?? ended;
-    if (error instanceof Error) return connectionFailure(error, this.#context);
+    if (error instanceof Error) return connectionFailure(error, this.#spoke, this.#context);
     if (this.#httpStatus !== undefined && !this.#isGrpc()) {
       const text = `${target} answers as a web server would (HTTP status ${this.#httpStatus}). Check endpoint`;
       return new XdsFailure('address', text);

@@ -68,8 +68,8 @@ export function statusFailure({ code, message }: CallStatus, context: CallContex
   }
 }
 
-/** The connection has failed, or could not be made. `error` as Node has it. */
-export function connectionFailure(error: NodeJS.ErrnoException, context: CallContext): XdsFailure {
+/** The connection has failed, or could not be made. `error` as Node has it; `spoke`: the peer had spoken HTTP/2. */
+export function connectionFailure(error: NodeJS.ErrnoException, spoke: boolean, context: CallContext): XdsFailure {
   const { target, plaintext } = context;
   const { code = '', message } = error;
   const failure = (kind: FailureKind, text: string) => new XdsFailure(kind, text, { cause: error });
@@ -87,7 +87,7 @@ export function connectionFailure(error: NodeJS.ErrnoException, context: CallCon
   }
   const certificate = certificateFailure(code, message, context);
   if (certificate !== undefined) return failure('certificate', certificate);
-  if (plaintext && code === 'ERR_HTTP2_ERROR') {
+  if (plaintext && !spoke && (code === 'ERR_HTTP2_ERROR' || ENDINGS.has(code))) {
     return failure(
       'address',
       `${target} does not speak HTTP/2 in plaintext (${message}). Does it want TLS (tls.insecure is set)?`,
