@@ -13,8 +13,6 @@ export interface Agent {
   readonly port: number;
   /** User CPU time so far, in microseconds: utime of /proc/<pid>/stat, in clock ticks of 10 ms. */
   userUs(): number;
-  /** Resident bytes: VmRSS. */
-  residentBytes(): number;
   metrics(): Promise<string>;
   stop(): Promise<void>;
 }
@@ -51,7 +49,6 @@ export async function startAgent(logExporters?: Record<string, object>): Promise
       const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
       return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[11]) * 10_000;
     },
-    residentBytes: () => Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))![1]) * 1024,
     metrics: async () => (await fetch(`http://127.0.0.1:${port}/metrics`)).text(),
     async stop() {
       const exited = once(child, 'exit');

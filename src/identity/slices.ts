@@ -1,7 +1,7 @@
 /** Long work in short pieces: nothing of ours keeps the event loop from its turn for long. */
 
-/** How long one piece may be. */
-const SLICE_MS = 10;
+/** How long one piece may be. A collection of garbage may fall into it, and another process may hold the CPU meanwhile. */
+const SLICE_MS = 5;
 
 /** To be awaited often within long work. */
 export type Breather = () => Promise<void> | undefined;

@@ -23,7 +23,7 @@ const KEYS = object({
     withDefault(integer({ min: 16, max: 4_194_304 }), '32768'),
   ),
   max_connections: described(
-    'Connections tracked at once, 136 bytes of kernel memory each; those beyond are counted without their ends',
+    'Connections tracked at once, about 270 bytes of kernel memory each; those beyond are counted without their ends',
     withDefault(integer({ min: 16, max: 16_777_216 }), '65536'),
   ),
   access_log_buffer: described(

@@ -14,6 +14,7 @@ export const MAPS = [
   'slots',
   'spare',
   'spare_coarse',
+  'sockets',
   'conns',
   'per_cpu',
   'owners',

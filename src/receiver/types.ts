@@ -78,8 +78,8 @@ export type CloseReason = 'normal' | 'peer_reset' | 'local_reset' | 'timeout';
 /** One connection's open, close or failure. The source is the ring's `struct record` (bpf/record.h). */
 export interface ConnectionRecord {
   readonly event: ConnectionEvent;
-  /** Sequence part of tcpledger.connection.id, unique within a boot, decimal. */
-  readonly connectionId: string;
+  /** Sequence part of tcpledger.connection.id, unique within a boot: a number, or in decimal where that is not exact. */
+  readonly connectionId: number | string;
   /** The slot that counted it, in that generation: its labels are this record's labels. */
   readonly slot: number;
   readonly generation: number;

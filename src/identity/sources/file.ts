@@ -109,14 +109,20 @@ class FileSource implements Source {
     if (this.usesCgroups) await this.#settings.cgroups.start();
     const breathe = createBreather();
     const serviceKeys = new Set(services.map(({ key }) => key));
-    for (const key of this.#services) if (!serviceKeys.has(key)) this.shelf.removeService(key);
+    for (const key of this.#services) {
+      if (!serviceKeys.has(key)) this.shelf.removeService(key);
+      await breathe();
+    }
     for (const service of services) {
       this.shelf.upsertService(service);
       await breathe();
     }
     this.#services = serviceKeys;
     const uids = new Set(workloads.map(({ uid }) => uid));
-    for (const uid of this.#uids) if (!uids.has(uid)) this.shelf.removeWorkload(uid);
+    for (const uid of this.#uids) {
+      if (!uids.has(uid)) this.shelf.removeWorkload(uid);
+      await breathe();
+    }
     this.#uids = uids;
     const cgroups = this.#cgroupsByUid();
     for (const workload of workloads) {

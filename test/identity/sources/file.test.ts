@@ -1,7 +1,9 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { parse, parseAllDocuments } from 'yaml';
 import { Directory } from '../../../src/identity/directory.ts';
 import { createFileSource, describeFile } from '../../../src/identity/sources/file.ts';
 import { parseWorkloadFile } from '../../../src/identity/sources/workload-file.ts';
@@ -35,7 +37,6 @@ services:
 
 describe('the layout', () => {
   it('is read, as YAML and as JSON', async () => {
-    const { parse } = await import('yaml');
     for (const text of [MESH, JSON.stringify(parse(MESH)), JSON.stringify(parse(MESH), null, 2)]) {
       const { workloads, services } = await parseWorkloadFile(text, 'w.yaml');
       expect(workloads.map(({ name, uid }) => [name, uid])).toEqual([
@@ -146,6 +147,93 @@ describe('the layout', () => {
   it('reads over keys of ztunnel and of releases to come', async () => {
     const text = 'workloads:\n- name: a\n  waypoint: {destination: x}\n  nativeTunnel: true\n  somethingQuiteNew: 1\n';
     expect((await parseWorkloadFile(text, 'w.yaml')).workloads).toHaveLength(1);
+  });
+
+  it('takes a list that ends with a long item', async () => {
+    const services = Array.from({ length: 60 }, (_, i) => `    shop/server-${i}.shop.svc.cluster.local: {80: 8080}\n`);
+    const text = `workloads:\n- name: a\n  services:\n${services.join('')}services:\n- {name: s, namespace: d, hostname: s.d}\n`;
+    const file = await parseWorkloadFile(text, 'w.yaml');
+    expect(file.workloads[0]?.services.size).toBe(60);
+    expect(file.services).toHaveLength(1);
+  });
+
+  it('says of any large file what it says of its items', async () => {
+    const item = (i: number) =>
+      `- name: w-${i} # comment\n  namespace: ns\n\n  workloadIps: [10.0.${i >> 8}.${i & 255}]\n`;
+    const numbers = Array.from({ length: 3_000 }, (_, i) => i);
+    const block = `workloads:\n${numbers.map(item).join('')}# behind the list\nservices: []\n`;
+    const { workloads } = await parseWorkloadFile(block, 'w.yaml');
+    expect(workloads.map(({ name, addresses }) => [name, addresses])).toEqual(
+      numbers.map((i) => [`w-${i}`, [`10.0.${i >> 8}.${i & 255}`]]),
+    );
+    const flow = JSON.stringify({ workloads: numbers.map((i) => ({ name: `w-${i}` })), services: [] });
+    expect((await parseWorkloadFile(flow, 'w.yaml')).workloads.map(({ name }) => name)).toEqual(
+      numbers.map((i) => `w-${i}`),
+    );
+  });
+
+  it.each([
+    ['a comment that touches an item', '{name: x}#\n ', 'Comments must be separated'],
+    ['an item too few', ',', 'Unexpected , in flow sequence'],
+  ])('refuses %s in the middle of a large file', async (_, damage, message) => {
+    const items = Array.from({ length: 200 }, (_, i) => `{name: w-${i}}`).join();
+    const error = await parseWorkloadFile(`workloads: [${items},${damage},${items}]\n`, 'w.yaml').catch((e) => e);
+    expect(error.message).toContain(message);
+  });
+
+  it('refuses what is no YAML, wherever it is damaged', () => {
+    // Long enough for items to be taken before the document is over.
+    const many = Array.from({ length: 40 }, (_, i) => `w-${i}`);
+    const valid = [
+      MESH,
+      `workloads:\n${many.map((name) => `- name: ${name} # comment\n`).join('')}# behind\nservices:\n  - &s {name: s, namespace: d, hostname: s.d}\n\n`,
+      JSON.stringify({ services: [], workloads: many.map((name) => ({ name, workloadIps: [] })), policies: [] }),
+      `workloads: [${many.map((name) => `{name: ${name}}, # comment\n`).join(' ')}]\n`,
+    ];
+    const damage = fc.array(
+      fc.record({
+        at: fc.double({ min: 0, max: 1, noNaN: true }),
+        cut: fc.nat(3),
+        text: fc.constantFrom(
+          '',
+          '-',
+          '- ',
+          ',',
+          '[',
+          ']',
+          '{',
+          '}',
+          '#',
+          ' #',
+          '\t',
+          ' ',
+          '\n',
+          '\n- ',
+          ':',
+          '&a ',
+          '"',
+        ),
+      }),
+      { minLength: 1, maxLength: 3 },
+    );
+    return fc.assert(
+      fc.asyncProperty(fc.constantFrom(...valid), damage, async (text, edits) => {
+        let damaged = text;
+        for (const { at, cut, text: inserted } of edits) {
+          const position = Math.floor(at * damaged.length);
+          damaged = damaged.slice(0, position) + inserted + damaged.slice(position + cut);
+        }
+        const read = await parseWorkloadFile(damaged, 'w.yaml').then(
+          () => true,
+          (error) => {
+            if (error.code !== 'TCPL_E_CONFIG') throw error;
+            return false;
+          },
+        );
+        if (read) expect(parseAllDocuments(damaged).flatMap(({ errors }) => errors)).toEqual([]);
+      }),
+      { numRuns: 500 },
+    );
   });
 
   it('tells ten mistakes and how many more there are', async () => {
