@@ -9,7 +9,7 @@ import { undoLater } from '../kernel/support/cleanup.ts';
 const HERE = join(import.meta.dirname, 'istiod');
 
 /** Objects of every kind that matters to naming. */
-export const OBJECTS = join(HERE, 'objects.yaml');
+const OBJECTS = join(HERE, 'objects.yaml');
 
 /** The binary where `build` puts it. */
 function binaryPath(): string {

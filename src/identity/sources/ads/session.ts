@@ -32,9 +32,6 @@ const ROUTES = {
   read: readRoutes,
 } as const satisfies ResourceType<Named>;
 
-/** Shorter than usual: what it makes is long-lived, and the collector's own work comes on top of each slice. */
-const SLICE_MS = 5;
-
 export interface AdsSessionParts {
   readonly model: MeshModel;
   readonly send: (request: Buffer) => void;
@@ -96,7 +93,7 @@ export class AdsSession implements WholeSession {
   }
 
   async receive(bytes: Buffer): Promise<void> {
-    const breathe = createBreather(SLICE_MS);
+    const breathe = createBreather();
     const response = await readResponse(bytes, breathe);
     const { typeUrl, version, nonce } = response;
     const about = [this.#clusters, this.#assignments, this.#listeners, this.#routes].find(
