@@ -10,12 +10,11 @@ import { each, mapValue, readAddress, type SocketAddress, valueText } from './wi
 export async function readAssignment(reader: ProtobufReader, breathe: Breather): Promise<Assignment> {
   let name = '';
   const endpoints: Endpoint[] = [];
-  const namings = new Namings();
   while (reader.next()) {
     if (reader.field === 1) name = reader.text();
     else if (reader.field === 2) {
       const outer = reader.enter();
-      await readGroup(reader, namings, endpoints, breathe);
+      await readGroup(reader, endpoints, breathe);
       reader.leave(outer);
     }
   }
@@ -23,7 +22,7 @@ export async function readAssignment(reader: ProtobufReader, breathe: Breather):
 }
 
 /** LocalityLbEndpoints { locality = 1 { region = 1, zone = 2 }, lb_endpoints = 2 }. */
-async function readGroup(reader: ProtobufReader, namings: Namings, into: Endpoint[], breathe: Breather): Promise<void> {
+async function readGroup(reader: ProtobufReader, into: Endpoint[], breathe: Breather): Promise<void> {
   let region = '';
   let zone = '';
   // Fields may come in any order: namings are made once the locality is known.
@@ -37,8 +36,9 @@ async function readGroup(reader: ProtobufReader, namings: Namings, into: Endpoin
     } else if (reader.field === 2) found.push(readEndpoint(reader));
     await breathe();
   }
+  const namings = new Namings(region, zone);
   for (const { addresses, workload, hbone } of found) {
-    const naming = namings.get(workload, region, zone);
+    const naming = namings.get(workload);
     for (const { address, port } of addresses) into.push({ address, port, naming, hbone });
     await breathe();
   }

@@ -68,7 +68,7 @@ export class EndpointTable {
     const retold = !sameTelling(group.cluster, cluster);
     for (const address of next.keys()) {
       this.#groupsAt.add(address, group);
-      if (retold || !sameEndpoints(group.endpoints.get(address), next.get(address))) this.#dirty.add(address);
+      if (retold || !sameEndpoints([...group.endpoints.get(address)], [...next.get(address)])) this.#dirty.add(address);
       await breathe();
     }
     group.cluster = cluster;
@@ -164,10 +164,10 @@ function addPort(services: Occupant['services'], key: ServiceKey, servicePort: n
 const sameTelling = (a: Cluster, b: Cluster): boolean =>
   a.principal === b.principal && a.service?.key === b.service?.key && a.service?.port === b.service?.port;
 
-function sameEndpoints(a: Iterable<Endpoint>, b: Iterable<Endpoint>): boolean {
-  const text = (endpoints: Iterable<Endpoint>) =>
-    Array.from(endpoints, (e) => `${e.port} ${e.hbone} ${e.naming.id}`)
-      .sort()
-      .join();
-  return text(a) === text(b);
+function sameEndpoints(a: readonly Endpoint[], b: readonly Endpoint[]): boolean {
+  const [one, other] = [a[0], b[0]];
+  if (a.length !== b.length || !one || !other) return false;
+  if (a.length === 1) return one.port === other.port && one.hbone === other.hbone && one.naming.id === other.naming.id;
+  const text = (endpoints: readonly Endpoint[]) => endpoints.map((e) => `${e.port} ${e.hbone} ${e.naming.id}`).sort();
+  return text(a).join() === text(b).join();
 }

@@ -10,17 +10,24 @@ const DEFAULT_REVISION = 'latest';
 
 const known = (text: string | undefined): string | undefined => (text === '' ? undefined : text);
 
-/** Namings of one assignment by their text: its many endpoints have few. */
+/** Namings of endpoints in one locality: they are many, and have few. */
 export class Namings {
-  readonly #namings = new Map<string, Naming>();
+  readonly #region: string;
+  readonly #zone: string;
+  readonly #byMetadata = new Map<string, Naming>();
+
+  constructor(region: string, zone: string) {
+    this.#region = region;
+    this.#zone = zone;
+  }
 
   /** `metadata`: the workload's text, empty if the endpoint has none. */
-  get(metadata: string, region: string, zone: string): Naming {
-    const id = JSON.stringify([metadata, region, zone]);
-    let naming = this.#namings.get(id);
+  get(metadata: string): Naming {
+    let naming = this.#byMetadata.get(metadata);
     if (!naming) {
-      naming = { id, fields: workloadFields(metadata, region, zone) };
-      this.#namings.set(id, naming);
+      const id = JSON.stringify([metadata, this.#region, this.#zone]);
+      naming = { id, fields: workloadFields(metadata, this.#region, this.#zone) };
+      this.#byMetadata.set(metadata, naming);
     }
     return naming;
   }
