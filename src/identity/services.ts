@@ -39,6 +39,10 @@ export class ServiceIndex {
     return this.#byKey.get(key);
   }
 
+  keys(): IterableIterator<ServiceKey> {
+    return this.#byKey.keys();
+  }
+
   put(object: ServiceObject): void {
     this.delete(object.key);
     this.#byKey.set(object.key, object);

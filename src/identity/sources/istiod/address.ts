@@ -32,7 +32,8 @@ export class AddressDecoder {
   readonly #portMaps = new Map<string, PortMap>();
 
   /**
-   * `reader` stands in an Address; `name` is the resource's, which becomes the workload's uid: removals name it.
+   * `reader` stands in an Address; `name` is the resource's, which becomes the workload's uid or the service's key:
+   * removals name it, and a service's is `namespace/hostname`, by which workloads name it too.
    *
    * @throws MalformedMessage saying what is wrong with it.
    */
@@ -40,7 +41,7 @@ export class AddressDecoder {
     let address: MeshAddress | undefined;
     while (reader.next()) {
       if (reader.field === 1) address = { kind: 'workload', workload: this.#workload(reader, name) };
-      else if (reader.field === 2) address = { kind: 'service', service: this.#service(reader) };
+      else if (reader.field === 2) address = { kind: 'service', service: this.#service(reader, name) };
     }
     if (address === undefined) throw new MalformedMessage('neither a workload nor a service');
     return address;
@@ -176,7 +177,7 @@ export class AddressDecoder {
     return known ?? ports;
   }
 
-  #service(reader: ProtobufReader): ServiceObject {
+  #service(reader: ProtobufReader, key: string): ServiceObject {
     const { read } = this.texts;
     let name = '';
     let namespace = '';
@@ -209,8 +210,9 @@ export class AddressDecoder {
     }
     reader.leave(outer);
     if (hostname === '') throw new MalformedMessage('a service without a hostname');
+    if (key !== `${namespace}/${hostname}`) throw new MalformedMessage(`it is the service ${namespace}/${hostname}`);
     return {
-      key: `${namespace}/${hostname}`,
+      key,
       service: { name: name || hostname, namespace: namespace === '' ? undefined : namespace, hostname },
       vips,
       ports: this.#shared(ports),

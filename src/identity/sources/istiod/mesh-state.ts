@@ -1,6 +1,7 @@
 /**
  * What the control plane has told, over all streams: it keeps the shelf filled, and knows which resources a new stream
- * may declare as known and which must be told again. A workload is held under its resource's name, which is its uid.
+ * may declare as known and which must be told again. Both kinds are held under their resource's name: a workload's uid,
+ * a service's key.
  */
 import type { Shelf } from '../../directory.ts';
 import { meshWorkload } from '../../mesh-workload.ts';
@@ -14,8 +15,6 @@ const NO_CGROUPS: readonly bigint[] = [];
 export class MeshState {
   readonly #shelf: Shelf;
   readonly #onService: ((key: ServiceKey) => void) | undefined;
-  /** Resource name of each service → its key in the shelf. */
-  readonly #services = new Map<string, ServiceKey>();
   readonly #versions = new KnownVersions();
   /** Held, not declared on this stream, not told again yet: gone, if the first response does not have it. */
   #unconfirmed = new Set<string>();
@@ -34,7 +33,7 @@ export class MeshState {
   /** A stream begins: what is `declarable` was declared by its first request. */
   streamBegins(): void {
     this.#unconfirmed = new Set();
-    for (const names of [this.#shelf.uids(), this.#services.keys()]) {
+    for (const names of [this.#shelf.uids(), this.#shelf.services.keys()]) {
       for (const name of names) if (!this.#versions.has(name)) this.#unconfirmed.add(name);
     }
   }
@@ -62,18 +61,14 @@ export class MeshState {
   apply(name: string, version: string, address: MeshAddress, share: (text: string) => string): void {
     this.#versions.set(name, version);
     this.#unconfirmed.delete(name);
-    const oldKey = this.#services.get(name);
-    if (address.kind === 'workload') {
-      if (oldKey !== undefined) this.#removeService(name, oldKey);
-      this.#shelf.upsertWorkload(meshWorkload(address.workload, NO_CGROUPS, share));
-      this.#tellServices(address.workload.services.keys());
+    if (address.kind === 'service') {
+      this.#shelf.removeWorkload(name);
+      this.#shelf.upsertService(address.service);
       return;
     }
-    const { service } = address;
-    if (oldKey === undefined) this.#shelf.removeWorkload(name);
-    else if (oldKey !== service.key) this.#shelf.removeService(oldKey);
-    this.#services.set(name, service.key);
-    this.#shelf.upsertService(service);
+    this.#shelf.removeService(name);
+    this.#shelf.upsertWorkload(meshWorkload(address.workload, NO_CGROUPS, share));
+    this.#tellServices(address.workload.services.keys());
   }
 
   /** Its last version cannot be used: the one before, if there is one, stays, and is not declared to a new stream. */
@@ -86,8 +81,7 @@ export class MeshState {
   remove(name: string): void {
     this.#versions.delete(name);
     this.#unconfirmed.delete(name);
-    const key = this.#services.get(name);
-    if (key !== undefined) this.#removeService(name, key);
+    if (this.#shelf.services.get(name) !== undefined) this.#shelf.removeService(name);
     else if (this.#shelf.workload(name) !== undefined) this.#shelf.removeWorkload(name);
     else this.#removeAlias(name);
   }
@@ -95,11 +89,6 @@ export class MeshState {
   #tellServices(keys: Iterable<ServiceKey>): void {
     if (this.#onService === undefined) return;
     for (const key of keys) if (this.#shelf.services.get(key) === undefined) this.#onService(key);
-  }
-
-  #removeService(name: string, key: ServiceKey): void {
-    this.#services.delete(name);
-    this.#shelf.removeService(key);
   }
 
   /** Whoever is at the address is there no more. */
@@ -110,7 +99,6 @@ export class MeshState {
     const workload = this.#shelf.byAddress(address, undefined);
     if (workload !== undefined) this.remove(workload.object.uid);
     const service = this.#shelf.services.byAddress(network, address, undefined);
-    if (service === undefined) return;
-    for (const [held, key] of this.#services) if (key === service.key) this.remove(held);
+    if (service !== undefined) this.remove(service.key);
   }
 }

@@ -7,8 +7,8 @@ import { addressFromBytes } from '../../../../src/semconv/address.ts';
 import { encode } from '../xds/support/protobuf.ts';
 import { ip } from './support/rig.ts';
 
-const decode = (address: object, decoder = new AddressDecoder()) =>
-  decoder.read(new ProtobufReader(encode('Address', address)), 'the-name');
+const decode = (address: object, decoder = new AddressDecoder(), name = 'the-name') =>
+  decoder.read(new ProtobufReader(encode('Address', address)), name);
 
 const text = fc.string({ unit: 'grapheme', maxLength: 30 });
 const port = fc.record({ servicePort: fc.nat(65_535), targetPort: fc.nat(65_535), appProtocol: fc.nat(5) });
@@ -120,7 +120,7 @@ describe('a Service', () => {
     fc.assert(
       fc.property(arbitrary, (value) => {
         const { name, namespace, hostname } = value;
-        expect(decode({ service: value })).toEqual({
+        expect(decode({ service: value }, undefined, `${namespace}/${hostname}`)).toEqual({
           kind: 'service',
           service: {
             key: `${namespace}/${hostname}`,
@@ -139,7 +139,9 @@ describe('a Service', () => {
 
   it('may have a range of addresses', () => {
     const range = { service: { hostname: 'h', addresses: [{ network: 'n', address: ip('10.1.2.3'), length: 16 }] } };
-    expect(decode(range)).toMatchObject({ service: { vips: [{ network: 'n', address: '10.1.0.0', length: 16 }] } });
+    expect(decode(range, undefined, '/h')).toMatchObject({
+      service: { vips: [{ network: 'n', address: '10.1.0.0', length: 16 }] },
+    });
   });
 });
 
@@ -154,6 +156,7 @@ describe('what is no address', () => {
       { service: { hostname: 'h', addresses: [{ address: ip('10.0.0.1'), length: 33 }] } },
       'a prefix of 33 bits',
     ],
+    ['a service of another name', { service: { hostname: 'h', namespace: 'n' } }, 'it is the service n/h'],
     ['a port beyond all ports', { service: { hostname: 'h', ports: [{ servicePort: 70_000 }] } }, 'port 70000'],
   ])('%s is refused with the reason', (_name, value, message) => {
     expect(() => decode(value)).toThrow(MalformedMessage);
