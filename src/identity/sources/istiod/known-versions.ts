@@ -7,7 +7,7 @@
  * What istiod takes: 4 MiB by default (ISTIO_GPRC_MAXRECVMSGSIZE), with room to spare. A longer request would end every
  * stream as soon as it began.
  */
-export const LONGEST_DECLARATION = 3.5 * 1024 * 1024;
+const LONGEST_DECLARATION = 3.5 * 1024 * 1024;
 
 /** Bytes of an entry beside its texts. */
 const ENTRY = 12;
