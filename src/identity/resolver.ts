@@ -3,14 +3,13 @@
  * for a better one and a labelled slot must not be renewed for a passing doubt.
  */
 import type { Pair } from '../receiver/types.ts';
-import type { Directory, Holder } from './directory.ts';
+import type { Directory, Holder, Shelf } from './directory.ts';
 import { type Entry, localEnd } from './entry.ts';
 import type { EntryIndex } from './entry-index.ts';
 import { securityPolicy } from './hbone.ts';
 import { isOwnContainer, type LocalEndParts, LocalEnds, type Question } from './local-ends.ts';
 import type { NodeAddresses } from './node-addresses.ts';
 import type { ServiceObject } from './objects.ts';
-import type { Source } from './source.ts';
 import type { LocalContainer, Peers, Service, Workload } from './types.ts';
 
 /**
@@ -161,7 +160,7 @@ export class Resolver {
   /** Who is behind a dialled VIP. Several workloads behind it: each connection may have met another, so nobody. */
   #behindVip(pair: Pair, clientNamespace: string | undefined): End | undefined {
     for (const { shelf } of this.#parts.sources) {
-      const service = this.#vip(shelf, pair.remoteAddress, clientNamespace);
+      const service = this.#vip(shelf, pair, clientNamespace);
       if (!service) continue;
       const workload = shelf.services.endpointsWorkload(service, pair.servicePort);
       return workload ? { certainty: 'known', workload, via: 'endpoints' } : NEVER;
@@ -179,23 +178,24 @@ export class Resolver {
     const shelves = this.#parts.sources.map((source) => source.shelf);
     if (serverAddress !== '') {
       for (const shelf of shelves) {
-        const exact = shelf.services.byAddress(shelf.network, serverAddress, clientNamespace);
+        const exact = shelf.services.byAddress(shelf.network, serverAddress, clientNamespace, port);
         if (exact) return exact.service;
       }
     }
     if (server) return server.shelf.services.byTargetPort(server, port)?.service;
     if (serverAddress === '') return undefined;
     for (const shelf of shelves) {
-      const covering = shelf.services.byPrefix(shelf.network, serverAddress, clientNamespace);
+      const covering = shelf.services.byPrefix(shelf.network, serverAddress, clientNamespace, port);
       if (covering) return covering.service;
     }
     return undefined;
   }
 
-  #vip(shelf: Source['shelf'], address: string, clientNamespace: string | undefined): ServiceObject | undefined {
+  #vip({ network, services }: Shelf, pair: Pair, clientNamespace: string | undefined): ServiceObject | undefined {
+    const { remoteAddress: address, servicePort: port } = pair;
     return (
-      shelf.services.byAddress(shelf.network, address, clientNamespace) ??
-      shelf.services.byPrefix(shelf.network, address, clientNamespace)
+      services.byAddress(network, address, clientNamespace, port) ??
+      services.byPrefix(network, address, clientNamespace, port)
     );
   }
 }

@@ -85,18 +85,30 @@ export class ServiceIndex {
     return this.#endpoints.get(key) ?? new Set();
   }
 
-  /** The service that has exactly this address. Of several: the client's namespace, then `canonical`, then lowest key. */
-  byAddress(network: string, address: string, clientNamespace: string | undefined): ServiceObject | undefined {
-    const exact = this.#byVip.get(vipKey({ network, address, length: fullLength(address) }));
-    return preferred(exact, clientNamespace);
+  /**
+   * The service that has exactly this address, at this port if one is given. Of several: the client's namespace, then
+   * `canonical`, then lowest key.
+   */
+  byAddress(
+    network: string,
+    address: string,
+    clientNamespace: string | undefined,
+    port?: number,
+  ): ServiceObject | undefined {
+    return preferred(this.#claimants({ network, address, length: fullLength(address) }, port), clientNamespace);
   }
 
   /** The service with the longest prefix that covers this address; of several as `byAddress`. */
-  byPrefix(network: string, address: string, clientNamespace: string | undefined): ServiceObject | undefined {
+  byPrefix(
+    network: string,
+    address: string,
+    clientNamespace: string | undefined,
+    port?: number,
+  ): ServiceObject | undefined {
     for (const length of [...this.#lengths.keys()].sort((a, b) => b - a)) {
       if (length >= fullLength(address)) continue;
-      const claimants = this.#byVip.get(vipKey({ network, address: maskAddress(address, length), length }));
-      if (claimants) return preferred(claimants, clientNamespace);
+      const claimants = this.#claimants({ network, address: maskAddress(address, length), length }, port);
+      if (claimants.length > 0) return preferred(claimants, clientNamespace);
     }
     return undefined;
   }
@@ -141,6 +153,14 @@ export class ServiceIndex {
     this.#common.delete(key);
   }
 
+  #claimants(vip: Vip, port: number | undefined): ServiceObject[] {
+    const key = vipKey(vip);
+    const atPort = (claim: Vip) => claim.port === undefined || port === undefined || claim.port === port;
+    return [...(this.#byVip.get(key) ?? [])].filter(({ vips }) =>
+      vips.some((claim) => vipKey(claim) === key && atPort(claim)),
+    );
+  }
+
   #countLength(length: number, change: number): void {
     const count = (this.#lengths.get(length) ?? 0) + change;
     if (count > 0) this.#lengths.set(length, count);
@@ -151,7 +171,7 @@ export class ServiceIndex {
 const vipKey = (vip: Vip): string => `${vip.network}/${vip.address}/${vip.length}`;
 
 function preferred(
-  claimants: ReadonlySet<ServiceObject> | undefined,
+  claimants: readonly ServiceObject[],
   clientNamespace: string | undefined,
 ): ServiceObject | undefined {
   const rank = (object: ServiceObject) =>
@@ -160,7 +180,7 @@ function preferred(
       : object.canonical
         ? 1
         : 2;
-  return [...(claimants ?? [])].sort((a, b) => rank(a) - rank(b) || byKey(a, b))[0];
+  return [...claimants].sort((a, b) => rank(a) - rank(b) || byKey(a, b))[0];
 }
 
 /** The port on which this workload serves a service port; 0 if it does not. */

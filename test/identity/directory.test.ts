@@ -315,6 +315,20 @@ describe('services', () => {
     expect(shelf.services.byAddress('net1', '10.96.0.1', undefined)?.service.hostname).toBe('s');
   });
 
+  it("knows addresses that are a service's at some ports only", () => {
+    const at = (port: number) => ({ ...vip('10.96.0.1'), port });
+    const range = (port: number) => ({ ...vip('10.97.0.0', 16), port });
+    shelf.upsertService(service({ hostname: 'a', vips: [at(80), at(81), range(80)] }));
+    shelf.upsertService(service({ hostname: 'b', vips: [at(443), vip('10.0.0.0', 8)] }));
+    const exact = (port?: number) => shelf.services.byAddress('', '10.96.0.1', undefined, port)?.service.hostname;
+    const covering = (port?: number) => shelf.services.byPrefix('', '10.97.0.1', undefined, port)?.service.hostname;
+    expect([80, 81, 443, 8080, undefined].map(exact)).toEqual(['a', 'a', 'b', undefined, 'a']);
+    expect([80, 443, undefined].map(covering)).toEqual(['a', 'b', 'a']);
+    shelf.removeService('default/a');
+    expect([80, 443].map(exact)).toEqual([undefined, 'b']);
+    expect([80, 443].map(covering)).toEqual(['b', 'b']);
+  });
+
   const holder = () => shelf.byAddress('10.0.0.1', undefined)!;
   const byPort = (port: number) => shelf.services.byTargetPort(holder(), port)?.service.hostname;
 

@@ -77,6 +77,19 @@ describe('services', () => {
     expect(name(asDestination(8080)).service).toBe('a.svc');
   });
 
+  it("an address that is a service's at one port only", () => {
+    const { name, file } = mesh();
+    const at = (hostname: string, port: number) =>
+      service({ hostname, vips: [{ ...vip('10.96.0.1'), port }], ports: new Map([[port, 8080]]) });
+    file.upsertService(at('a.svc', 80));
+    file.upsertService(at('b.svc', 81));
+    const backs = new Map([['default/b.svc', new Map()]]);
+    file.upsertWorkload(workload({ uid: 'server', addresses: [SERVER], services: backs }));
+    expect(name(asSource('10.96.0.1', 80))).toMatchObject({ service: 'a.svc', destination: undefined });
+    expect(name(asSource('10.96.0.1', 81))).toMatchObject({ service: 'b.svc', destination: 'server' });
+    expect(name(asSource('10.96.0.1', 82))).toMatchObject({ service: undefined, destination: undefined });
+  });
+
   it('14: a named target port is resolved by the workload', () => {
     const { name, file } = mesh();
     file.upsertService(service({ hostname: 'server.default.svc', vips: [vip(VIP)], ports: new Map([[80, 0]]) }));

@@ -2,10 +2,11 @@
 import { boolean, described, object, string, withDefault } from '../../collector/schema.ts';
 import { watchFile } from '../../collector/watch-file.ts';
 import type { SourceType } from '../source.ts';
+import { createAdsSource, describeAds } from './ads/source.ts';
 import { createFileSource, describeFile, type FileConfig } from './file.ts';
 import { createHostSource, describeHost } from './host.ts';
 import { createIstiodSource, describeIstiod, type IstiodConfig } from './istiod/source.ts';
-import { xdsKeys } from './xds/config.ts';
+import { type XdsConfig, xdsKeys } from './xds/config.ts';
 
 const host: SourceType<object | undefined> = {
   type: 'host',
@@ -47,5 +48,16 @@ const istiod: SourceType<IstiodConfig> = {
   describe: (config) => describeIstiod(config),
 };
 
+const ads: SourceType<XdsConfig> = {
+  type: 'ads',
+  description:
+    "Source ads: services and the pods behind them as a sidecar is told, from istiod: Kmesh's kernel-native mode",
+  schema: object(xdsKeys()),
+  optional: false,
+  needsExecutable: false,
+  create: (settings, config) => createAdsSource(settings, config),
+  describe: (config) => describeAds(config),
+};
+
 /** Row types differ in their configuration; what is parsed by a row's schema goes to the same row's `create`. */
-export const SOURCE_TYPES = { host, file, istiod } as unknown as Readonly<Record<string, SourceType>>;
+export const SOURCE_TYPES = { host, file, istiod, ads } as unknown as Readonly<Record<string, SourceType>>;
