@@ -18,7 +18,7 @@ export function setSizes(libbpf: Libbpf, object: Pointer, { maxPairs, maxConnect
   set('records', ringBytes);
 }
 
-/** `BUCKET_SOCKETS` in bpf/connection.h. */
+/** `BUCKET_SOCKETS` in bpf/conns.h. */
 const BUCKET_SOCKETS = 16;
 
 /** A power of two; with `maxConnections` open, four to eight of a bucket's 16 places are taken on average. */

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* Bringing the slots up to date with what is open, while other CPUs open and close. */
+#ifndef TCPLEDGER_SETTLE_H
+#define TCPLEDGER_SETTLE_H
+
+#include "kernel.h"
+#include "connection.h"
+#include "conns.h"
+#include "end.h"
+#include "listener.h"
+#include "owner.h"
+#include "pair.h"
+#include "socket.h"
+#include "state.h"
+
+/* A connect's first transition follows the hook in the same system call: one that has none by now has failed. */
+#define DIAL_TIMEOUT_NS 3000000000ULL
+
+static __always_inline void settle_connect(struct connection *conn, __u64 id, __u64 socket)
+{
+	if (*(volatile __u8 *)&conn->dial != DIAL_BEGUN || bpf_ktime_get_boot_ns() - conn->opened_ns < DIAL_TIMEOUT_NS ||
+	    __sync_val_compare_and_swap(&conn->id, id, 0) != id)
+		return;
+	on_silent_failure(conn, id);
+	leave_place(socket, conn);
+}
+
+/*
+ * The connection in one place, while other CPUs open and close. Not static, so that the verifier reads it once and not
+ * once for each of a bucket's places.
+ */
+__noinline int settle_connection(__u32 place)
+{
+	__u32 number = place / BUCKET_SOCKETS;
+	struct socket_bucket *bucket = bpf_map_lookup_elem(&sockets, &number);
+	struct connection *conn = get_connection(place);
+	__u64 gained[CLAIMS], any = 0, id, established_ns, socket, *owner;
+	unsigned char socket_state = 0;
+	struct reading live;
+	struct slot *slot;
+
+	if (!conn || !bucket)
+		return 0;
+	owner = &bucket->sockets[place % BUCKET_SOCKETS];
+	id = *(volatile __u64 *)&conn->id;
+	established_ns = *(volatile __u64 *)&conn->established_ns;
+	if (!id)
+		return 0;
+	/* the owner after the id: a place that is let again in between has another id, and is found out below */
+	full_barrier();
+	socket = *(volatile __u64 *)owner;
+	if (!established_ns) {
+		settle_connect(conn, id, socket);
+		return 0;
+	}
+	slot = get_slot(*(volatile __u32 *)&conn->slot);
+	if (!slot)
+		return 0;
+	if (!read_live((const struct tcp_sock *)socket, conn, &live, &socket_state)) {
+		count_error(OP_SOCK_READ);
+		return 0;
+	}
+	/* the close zeroes the id before the socket is anybody else's: unchanged, the reading was this connection's */
+	full_barrier();
+	if (*(volatile __u64 *)owner != socket || *(volatile __u64 *)&conn->id != id)
+		return 0;
+#pragma unroll
+	for (int i = 0; i < CLAIMS; i++) {
+		gained[i] = claim(&conn->claims[i], id, live.value[i], i);
+		any |= gained[i];
+	}
+	if (any) {
+		count_claimed(slot, gained);
+		slot_changed(slot);
+	}
+	/* a close that is seen zeroes the id before the socket has this state */
+	if (socket_state == TCP_CLOSE && __sync_val_compare_and_swap(&conn->id, id, 0) == id) {
+		on_missed_close(conn);
+		leave_place(socket, conn);
+	}
+	return 0;
+}
+
+static long settle_bucket(struct bpf_map *map, __u32 *number, struct socket_bucket *bucket, void *context)
+{
+	__u64 *seen = context;
+
+	for (int i = 0; i < BUCKET_SOCKETS; i++) {
+		if (!*(volatile __u64 *)&bucket->sockets[i])
+			continue;
+		(*seen)++;
+		settle_connection(*number * BUCKET_SOCKETS + i);
+	}
+	return 0;
+}
+
+static long settle_listener(struct bpf_map *map, __u64 *key, struct listener *listener, void *context)
+{
+	const struct sock *sk = (const struct sock *)*key;
+
+	(*(__u64 *)context)++;
+	/* once: it is about to listen, since it was remembered before it had the state */
+	if (BPF_CORE_READ(sk, __sk_common.skc_state) != TCP_LISTEN) {
+		if (listener->absent++)
+			forget_listener(*key);
+		return 0;
+	}
+	listener->absent = 0;
+	if (!listener->port) {
+		listener->port = BPF_CORE_READ(sk, __sk_common.skc_num);
+		share_owner(listener);
+	}
+	listener->queue = BPF_CORE_READ(sk, sk_ack_backlog);
+	listener->queue_limit = BPF_CORE_READ(sk, sk_max_ack_backlog);
+	if (bpf_core_field_exists(sk->sk_drops))
+		listener->drops = BPF_CORE_READ(sk, sk_drops.counter);
+	return 0;
+}
+
+#endif
