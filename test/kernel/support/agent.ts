@@ -33,6 +33,8 @@ export interface AgentOptions {
   readonly exporters?: Readonly<Record<string, MoreExporter>>;
   /** By id, as `file_storage`. */
   readonly extensions?: Readonly<Record<string, unknown>>;
+  /** Capabilities that it does not get, as `net_admin`. */
+  readonly withoutCapabilities?: readonly string[];
   /** Where configuration, identity file and log are, if they are to outlive the agent: an agent started again goes on there. */
   readonly directory?: string;
 }
@@ -77,7 +79,9 @@ export async function startAgent(options: AgentOptions = {}): Promise<Agent> {
   writeFileSync(configFile, JSON.stringify(configuration(options, port, identityFile, logFile), null, 2));
 
   // dies with the process that runs the tests, even if that is killed
-  const child = spawn('setpriv', ['--pdeathsig', 'KILL', process.execPath, PROGRAM, 'run', '--config', configFile], {
+  const without = options.withoutCapabilities?.map((capability) => `-${capability}`).join(',');
+  const limits = ['--pdeathsig', 'KILL', ...(without === undefined ? [] : ['--bounding-set', without])];
+  const child = spawn('setpriv', [...limits, process.execPath, PROGRAM, 'run', '--config', configFile], {
     stdio: ['ignore', 'ignore', 'pipe'],
   });
   const kill = undoLater(() => child.kill('SIGKILL'));
@@ -149,7 +153,13 @@ function configuration(options: AgentOptions, port: number, identityFile: string
   });
   return {
     receivers: { ebpf_tcp: { settle_interval: '200ms', ...options.receiver } },
-    processors: { identity: { sources: ['file'], file: { path: identityFile }, ...options.identity } },
+    processors: {
+      // a section of a source that is not asked for would be a mistake
+      identity:
+        options.identity?.sources === undefined
+          ? { sources: ['file'], file: { path: identityFile }, ...options.identity }
+          : options.identity,
+    },
     exporters: {
       prometheus: { endpoint: `127.0.0.1:${port}` },
       access_log: { format: 'json', output: options.logOutput ?? logFile },

@@ -1,4 +1,5 @@
-/* peer play: commands on stdin, one a line, one JSON line back. peer load: many connections, summed up. */
+/* peer play: commands on stdin, one a line, one JSON line back. peer answer: a server without sockets. peer load: many
+ * connections, summed up. */
 #include <errno.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -36,6 +37,8 @@ int main(int argc, char **argv)
 		return play();
 	if (argc > 1 && !strcmp(argv[1], "load"))
 		return load(argc - 1, argv + 1);
-	die("usage: peer play | peer load --address A --connections N [--port P] [--workers W] [--seconds S] "
+	if (argc == 4 && !strcmp(argv[1], "answer"))
+		return answer_calls(argv[2], argv[3]);
+	die("usage: peer play | peer answer DEVICE REPLY-BYTES | peer load --address A --connections N [--port P] [--workers W] [--seconds S] "
 	    "[--send BYTES] [--reply BYTES] [--source FIRST --sources N [--tun DEVICE]]");
 }

@@ -52,6 +52,9 @@ extern const struct command transfer_commands[];
 extern const struct command process_commands[];
 extern const struct command wait_commands[];
 
+/* answer.c */
+int answer_calls(const char *device, const char *reply);
+
 /* play.c */
 int play(void);
 void dispatch(char *line);
