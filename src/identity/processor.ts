@@ -1,19 +1,8 @@
 /** The identity processor: names both ends of every pair and record, as of the pair's first connection. */
 import type { AnyConsumer, Host, Pipeline, Processor, ProcessorFactory, Settings } from '../collector/component.ts';
-import {
-  described,
-  duration,
-  type Infer,
-  listOf,
-  object,
-  oneOf,
-  optional,
-  refine,
-  type Schema,
-  withDefault,
-} from '../collector/schema.ts';
 import { AGENT_METRICS } from '../semconv/registry.ts';
 import { type Clock, systemClock } from './clock.ts';
+import { configuredSources, type IdentityConfig, identitySchema } from './config.ts';
 import { Directory, TOMBSTONE_MS } from './directory.ts';
 import { EntryIndex } from './entry-index.ts';
 import { LogsOutlet } from './logs-outlet.ts';
@@ -25,7 +14,6 @@ import type { Source } from './source.ts';
 import { CgroupOwners } from './sources/cgroup-owners.ts';
 import { type CgroupChange, type CgroupTree, createCgroupTree } from './sources/cgroup-tree.ts';
 import { createNamespacePods, type NamespacePods } from './sources/namespace-pods.ts';
-import { SOURCE_TYPES } from './sources/registry.ts';
 
 /** Between two clearings of tombstones and of workloads long gone. */
 const PRUNE_INTERVAL_MS = 30_000;
@@ -33,41 +21,7 @@ const PRUNE_INTERVAL_MS = 30_000;
 /** A workload gone for so long is forgotten, at least; longer where series live longer. */
 const KEEP_GONE_MS = 3_600_000;
 
-const TYPES = Object.keys(SOURCE_TYPES);
-
-const sections = Object.fromEntries(
-  Object.values(SOURCE_TYPES).map(({ type, description, schema }) => [type, described(description, optional(schema))]),
-) as Record<string, Schema<unknown>>;
-
-const schema = refine(
-  object({
-    sources: described(
-      'Who names the ends, the first match wins',
-      withDefault(listOf(oneOf(TYPES), { nonEmpty: true, unique: true }), '[host]'),
-    ),
-    resolve_timeout: described(
-      'How long a connection waits for a name before it is unknown',
-      withDefault(duration({ min: '0s', max: '1h' }), '5s'),
-    ),
-    series_ttl: described(
-      'How long a series outlives the end of its workload',
-      withDefault(duration({ min: '1s' }), '15m'),
-    ),
-    ...sections,
-  }),
-  (config, wrong) => {
-    for (const { type, optional: mayBeLeftOut } of Object.values(SOURCE_TYPES)) {
-      const listed = config.sources.includes(type);
-      const section = (config as Readonly<Record<string, unknown>>)[type];
-      if (listed && !mayBeLeftOut && section === undefined)
-        wrong(type, `missing. The source ${type} needs its section.`);
-      if (!listed && section !== undefined)
-        wrong(type, `the source ${type} is not in sources. List it there, or take the section away.`);
-    }
-  },
-);
-
-export type IdentityConfig = Infer<typeof schema>;
+export type { IdentityConfig };
 
 /** What tests replace. */
 export interface IdentityOverrides {
@@ -81,7 +35,7 @@ export const identityProcessor: ProcessorFactory<IdentityConfig> = {
   kind: 'processor',
   type: 'identity',
   description: 'Names both ends of every connection: workloads and services, from the host, a file or a cluster',
-  schema,
+  schema: identitySchema,
   signals: ['metrics', 'logs'],
   accepts: 'connections',
   produces: 'identified',
@@ -110,6 +64,7 @@ class IdentityProcessor implements Processor {
   readonly #metrics = new Map<string, MetricsOutlet>();
   readonly #logs = new Map<string, LogsOutlet>();
   readonly #undo: (() => void)[] = [];
+  #tellReady = () => {};
 
   constructor(settings: Settings, config: IdentityConfig, overrides: IdentityOverrides) {
     const clock = overrides.clock ?? systemClock;
@@ -121,14 +76,17 @@ class IdentityProcessor implements Processor {
     this.#owners = new CgroupOwners(this.#cgroups, clock);
     this.#namespaces = overrides.namespaces ?? createNamespacePods({ clock, logger });
     this.#directory = new Directory(clock, TOMBSTONE_MS + config.resolve_timeout, this.#owners);
-    const types = config.sources.map((type) => SOURCE_TYPES[type]!);
-    this.needsExecutable = types.some((type) => type.needsExecutable);
-    this.#sources = types.map((type) =>
-      type.create(
-        { logger, telemetry, clock, directory: this.#directory, cgroups: this.#cgroups },
-        (config as Readonly<Record<string, unknown>>)[type.type],
-      ),
-    );
+    const sources = configuredSources(config);
+    this.needsExecutable = sources.some(({ type }) => type.needsExecutable);
+    const parts = {
+      logger,
+      telemetry,
+      clock,
+      directory: this.#directory,
+      cgroups: this.#cgroups,
+      readinessChanged: () => this.#tellReady(),
+    };
+    this.#sources = sources.map(({ type, config: section }) => type.create(parts, section));
     const index = new EntryIndex();
     this.#namer = new Namer({
       clock,
@@ -178,15 +136,18 @@ class IdentityProcessor implements Processor {
   }
 
   async start(host: Host): Promise<void> {
-    const tellReady = () => host.setReady(this.#settings.id, this.#missing());
-    this.#undo.push(this.#directory.onChange((change) => change.synced && tellReady()));
+    this.#tellReady = () => host.setReady(this.#settings.id, this.#missing());
+    this.#undo.push(() => {
+      this.#tellReady = () => {};
+    });
+    this.#undo.push(this.#directory.onChange((change) => change.synced && this.#tellReady()));
     this.#undo.push(this.#cgroups.onChange((change) => this.#cgroupsWalked(change)));
     this.#undo.push(this.#namespaces.onChange((namespaces) => this.#namer.reconsiderNamespaces(namespaces)));
     this.#observe();
     this.#planPrune();
-    tellReady();
+    this.#tellReady();
     for (const source of this.#sources) await source.start();
-    tellReady();
+    this.#tellReady();
   }
 
   async shutdown(): Promise<void> {

@@ -15,7 +15,10 @@ export interface Source {
   readonly shelf: Shelf;
   /** It may come to know remote ends: one that nobody knows waits for it, up to the time-out. */
   readonly namesRemoteEnds: boolean;
-  /** It names by cgroup: a cgroup that the tree has not seen yet is waited for. */
+  /**
+   * Its local ends, or their containers, are told by cgroup: one that the tree has not seen yet is waited for, until
+   * the next walk is over. It has started the tree.
+   */
   readonly usesCgroups: boolean;
   /** Fills the shelf, or begins to. Rejects with a TcpledgerError where the configuration is at fault. */
   start(): Promise<void>;
@@ -36,15 +39,16 @@ export interface SourceSettings {
   readonly directory: Directory;
   /** One tree for all sources; a source that names by cgroup starts it. */
   readonly cgroups: CgroupTree;
+  /** To be called when `missing` may say something else, but for a shelf that becomes synced. */
+  readonly readinessChanged: () => void;
 }
 
 export interface SourceType<Config = unknown> {
   /** Its name in `sources`, and the key of its section. */
   readonly type: string;
   readonly description: string;
+  /** Where each key has a default, the section may be left out. */
   readonly schema: Schema<Config>;
-  /** Its section may be left out. */
-  readonly optional: boolean;
   /** True if pairs must be told apart by the local end's executable. */
   readonly needsExecutable: boolean;
   create(settings: SourceSettings, config: Config): Source;

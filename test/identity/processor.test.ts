@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type Node, parseDocument } from 'yaml';
+import { configuredSources } from '../../src/identity/config.ts';
 import { createIdentityProcessor, type IdentityConfig, identityProcessor } from '../../src/identity/processor.ts';
 import {
   batchOf,
@@ -55,6 +56,17 @@ describe('configuration', () => {
     expect(parse(text).mistakes.join('\n')).toContain(message);
   });
 
+  it.each(['istiod', 'ads'])('of %s may be left out, as each of its keys may', (type) => {
+    const { config, mistakes } = parse(`sources: [${type}]`);
+    expect(mistakes).toEqual([]);
+    const written = parse(`{sources: [${type}], ${type}: {}}`).config;
+    expect(configuredSources(config)).toEqual(configuredSources(written));
+    expect(configuredSources(config)).toMatchObject([
+      { type: { type }, config: { endpoint: { host: 'istiod.istio-system.svc', port: 15012 }, network: '' } },
+    ]);
+    expect(createIdentityProcessor(settings(), config).needsExecutable).toBe(false);
+  });
+
   it('asks for executables where the host names by them', () => {
     const needs = (text: string) => createIdentityProcessor(settings(), parse(text).config).needsExecutable;
     expect(needs('')).toBe(true);
@@ -98,6 +110,20 @@ describe('a processor', () => {
     });
   const withFile = () => create(`{sources: [file, host], file: {path: ${path}}}`);
   const live = () => new AbortController().signal;
+
+  it('tells each source that has no state, and why, as it learns it', async () => {
+    const nowhere = '{endpoint: "127.0.0.1:1", tls: {insecure: true}}';
+    const identity = create(`{sources: [istiod, ads, host], istiod: ${nowhere}, ads: ${nowhere}}`);
+    const starting = identity.start(host);
+    expect(host.missing.get('identity')).toBe(
+      'istiod: 127.0.0.1:1 has not told its state; ads: waiting for clusters from 127.0.0.1:1; host: the cgroup tree has not been read',
+    );
+    await starting;
+    const why = 'nobody listens on 127.0.0.1:1. Is the control plane running? Check endpoint';
+    await expect.poll(() => host.missing.get('identity')).toBe(`istiod: ${why}; ads: ${why}`);
+    await identity.shutdown(live());
+    expect(agent.telemetry.observed('tcpledger_identity_synced')).toEqual({});
+  });
 
   it('names what comes before it has started as soon as it has, and tells when it is ready', async () => {
     const identity = withFile();

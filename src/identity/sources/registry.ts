@@ -8,11 +8,10 @@ import { createHostSource, describeHost } from './host.ts';
 import { createIstiodSource, describeIstiod, type IstiodConfig } from './istiod/source.ts';
 import { type XdsConfig, xdsKeys } from './xds/config.ts';
 
-const host: SourceType<object | undefined> = {
+const host: SourceType<object> = {
   type: 'host',
   description: 'Source host: systemd unit, container or executable of the local end. It has no keys',
   schema: object({}),
-  optional: true,
   needsExecutable: true,
   create: (settings) => createHostSource(settings),
   describe: () => describeHost(),
@@ -26,7 +25,6 @@ const file: SourceType<FileConfig> = {
     path: described('The file, YAML or JSON; relative to the working directory', string()),
     network: described('The network this node is in, as the file names it', withDefault(string({ empty: true }), '""')),
   }),
-  optional: false,
   needsExecutable: false,
   create: (settings, config) => createFileSource(settings, config, watchFile),
   describe: describeFile,
@@ -42,7 +40,6 @@ const istiod: SourceType<IstiodConfig> = {
       withDefault(boolean(), 'false'),
     ),
   }),
-  optional: true,
   needsExecutable: false,
   create: (settings, config) => createIstiodSource(settings, config),
   describe: (config) => describeIstiod(config),
@@ -53,7 +50,6 @@ const ads: SourceType<XdsConfig> = {
   description:
     "Source ads: services and the pods behind them as a sidecar is told, from istiod: Kmesh's kernel-native mode",
   schema: object(xdsKeys()),
-  optional: false,
   needsExecutable: false,
   create: (settings, config) => createAdsSource(settings, config),
   describe: (config) => describeAds(config),

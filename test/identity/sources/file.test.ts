@@ -7,7 +7,7 @@ import { parse, parseAllDocuments } from 'yaml';
 import { Directory } from '../../../src/identity/directory.ts';
 import { createFileSource, describeFile } from '../../../src/identity/sources/file.ts';
 import { parseWorkloadFile } from '../../../src/identity/sources/workload-file.ts';
-import { FakeCgroups, FakeClock, FakeLogger, FakeTelemetry } from '../fakes.ts';
+import { FakeCgroups, FakeClock, FakeLogger, sourceSettings } from '../fakes.ts';
 
 const MESH = `
 workloads:
@@ -255,7 +255,6 @@ describe('the source', () => {
   let clock: FakeClock;
   let cgroups: FakeCgroups;
   let directory: Directory;
-  const telemetry = new FakeTelemetry();
   let logger: FakeLogger;
   let changed: () => void;
   let watching: boolean;
@@ -273,7 +272,7 @@ describe('the source', () => {
   async function start(text: string, network = '') {
     await writeFile(path, text);
     const source = createFileSource(
-      { logger, telemetry, clock, directory, cgroups },
+      sourceSettings({ logger, clock, directory, cgroups }),
       { path, network },
       (_path, onChange) => {
         watching = true;
@@ -340,7 +339,7 @@ describe('the source', () => {
   it('refuses to start without its file, or with a bad one', async () => {
     await expect(start('workloads: 5\n')).rejects.toThrow(`${path}:1: workloads: found no list`);
     await rm(path);
-    const settings = { logger, telemetry, clock, directory, cgroups };
+    const settings = sourceSettings({ logger, clock, directory, cgroups });
     const source = createFileSource(settings, { path, network: '' }, () => ({ close() {} }));
     await expect(source.start()).rejects.toMatchObject({
       code: 'TCPL_E_CONFIG',

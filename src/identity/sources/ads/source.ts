@@ -44,7 +44,7 @@ export async function describeAds(config: XdsConfig, machine?: Machine): Promise
 class AdsSource implements Source {
   readonly shelf: Shelf;
   readonly namesRemoteEnds = true;
-  readonly usesCgroups = false;
+  readonly usesCgroups = true;
   readonly #settings: SourceSettings;
   readonly #model: MeshModel;
   readonly #client: XdsClient;
@@ -55,7 +55,7 @@ class AdsSource implements Source {
   #cancelTimeout: (() => void) | undefined;
 
   constructor(settings: SourceSettings, config: XdsConfig, machine: Machine | undefined) {
-    const { clock, logger, telemetry, directory } = settings;
+    const { clock, logger, telemetry, directory, readinessChanged } = settings;
     this.#settings = settings;
     this.shelf = directory.addShelf('ads', config.network);
     this.#model = new MeshModel(this.shelf);
@@ -67,6 +67,7 @@ class AdsSource implements Source {
       clock,
       logger,
       telemetry,
+      onProblem: readinessChanged,
       session: (send) =>
         new AdsSession({
           model: this.#model,
@@ -79,6 +80,7 @@ class AdsSource implements Source {
   }
 
   async start(): Promise<void> {
+    await this.#settings.cgroups.start();
     this.#client.start();
   }
 

@@ -5,6 +5,7 @@
  */
 import type { Shelf } from '../../directory.ts';
 import type { Source, SourceReport, SourceSettings } from '../../source.ts';
+import type { CgroupTree } from '../cgroup-tree.ts';
 import { XdsClient } from '../xds/client.ts';
 import { endpointText, type XdsConfig } from '../xds/config.ts';
 import { probe } from '../xds/dial.ts';
@@ -42,13 +43,15 @@ export async function describeIstiod(config: IstiodConfig, machine?: Machine): P
 class IstiodSource implements Source {
   readonly shelf: Shelf;
   readonly namesRemoteEnds = true;
-  readonly usesCgroups = false;
+  readonly usesCgroups = true;
+  readonly #cgroups: CgroupTree;
   readonly #client: XdsClient;
   readonly #wanted: WantedNames | undefined;
   #session: AddressSession | undefined;
 
   constructor(settings: SourceSettings, config: IstiodConfig, machine: Machine | undefined) {
-    const { clock, logger, telemetry, directory } = settings;
+    const { clock, logger, telemetry, directory, readinessChanged } = settings;
+    this.#cgroups = settings.cgroups;
     this.shelf = directory.addShelf('istiod', config.network);
     this.#wanted = config.on_demand ? new WantedNames(config.network, clock, () => this.#session) : undefined;
     const wanted = this.#wanted;
@@ -61,6 +64,7 @@ class IstiodSource implements Source {
       clock,
       logger,
       telemetry,
+      onProblem: readinessChanged,
       session: (send) => {
         this.#session = new AddressSession({
           state,
@@ -77,6 +81,7 @@ class IstiodSource implements Source {
   }
 
   async start(): Promise<void> {
+    await this.#cgroups.start();
     this.#client.start();
   }
 

@@ -46,6 +46,8 @@ export interface XdsClientParts {
   readonly logger: Logger;
   readonly telemetry: Telemetry;
   readonly session: (send: Send) => XdsSession;
+  /** `problem` says something else. */
+  readonly onProblem: () => void;
   readonly machine?: Machine;
 }
 
@@ -135,7 +137,7 @@ export class XdsClient {
     if (this.#connected) return;
     this.#connected = true;
     this.#parts.logger.info(`${this.#problem === undefined ? 'connected' : 'connected again'} to ${this.target}`);
-    this.#problem = undefined;
+    this.#setProblem(undefined);
   }
 
   /** A stream that worked and is over is nothing to worry about; what keeps it from coming back is, and is told once. */
@@ -145,7 +147,13 @@ export class XdsClient {
     const { logger } = this.#parts;
     if (this.#connected) logger.info(`${text}; connecting again, what is known stays`);
     else if (text !== this.#problem) logger.warn(`${text}. Trying again, what is known stays`);
-    this.#problem = text;
+    this.#setProblem(text);
+  }
+
+  #setProblem(problem: string | undefined): void {
+    if (problem === this.#problem) return;
+    this.#problem = problem;
+    this.#parts.onProblem();
   }
 
   #pause(ms: number): Promise<void> {

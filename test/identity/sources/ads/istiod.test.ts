@@ -7,7 +7,7 @@ import { createAdsSource, describeAds } from '../../../../src/identity/sources/a
 import { createIstiodSource } from '../../../../src/identity/sources/istiod/source.ts';
 import type { Machine } from '../../../../src/identity/sources/xds/node.ts';
 import { type Istiod, istiodMissing, startIstiod } from '../../../peers/istiod.ts';
-import { FakeCgroups, FakeLogger, FakeTelemetry } from '../../fakes.ts';
+import { FakeLogger, sourceSettings } from '../../fakes.ts';
 import { configFor, MACHINE, until } from './support/rig.ts';
 
 /** A node of both families, so that it is told what listens in both. */
@@ -66,13 +66,7 @@ describe.skipIf(reason !== undefined)(`istiod${reason ? ` (skipped: ${reason})` 
   beforeAll(async () => {
     istiod = await startIstiod();
     const directory = new Directory(systemClock);
-    const settings = {
-      clock: systemClock,
-      directory,
-      logger,
-      telemetry: new FakeTelemetry(),
-      cgroups: new FakeCgroups(),
-    };
+    const settings = sourceSettings({ clock: systemClock, directory, logger });
     const config = configFor(istiod.port);
     ads = createAdsSource(settings, config, DUAL);
     workloads = createIstiodSource(settings, { ...config, on_demand: false }, DUAL);

@@ -43,7 +43,6 @@ describe('the section', () => {
   });
 
   it.each([
-    ['{sources: [ads]}', 'identity.ads: missing. The source ads needs its section.'],
     ['{sources: [host], ads: {}}', 'identity.ads: the source ads is not in sources'],
     ['{sources: [ads], ads: {on_demand: true}}', 'identity.ads.on_demand: unknown key "on_demand"'],
     ['{sources: [ads], ads: {endpoint: nonsense}}', 'identity.ads.endpoint: found "nonsense"'],

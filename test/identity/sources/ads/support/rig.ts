@@ -5,7 +5,7 @@ import { createAdsSource } from '../../../../../src/identity/sources/ads/source.
 import type { XdsConfig } from '../../../../../src/identity/sources/xds/config.ts';
 import type { Machine } from '../../../../../src/identity/sources/xds/node.ts';
 import type { Service, Workload } from '../../../../../src/identity/types.ts';
-import { FakeCgroups, FakeClock, FakeLogger, FakeTelemetry } from '../../../fakes.ts';
+import { FakeClock, FakeLogger, FakeTelemetry, sourceSettings } from '../../../fakes.ts';
 import { ControlPlane } from './control-plane.ts';
 
 export const MACHINE: Machine = {
@@ -61,7 +61,7 @@ export async function attach(plane: ControlPlane, network = ''): Promise<Rig> {
   const logger = new FakeLogger();
   const telemetry = new FakeTelemetry();
   const source = createAdsSource(
-    { clock, directory, logger, telemetry, cgroups: new FakeCgroups() },
+    sourceSettings({ clock, directory, logger, telemetry }),
     configFor(plane.port, network),
     MACHINE,
   );

@@ -5,7 +5,7 @@ import { Directory } from '../../../../../src/identity/directory.ts';
 import type { Source } from '../../../../../src/identity/source.ts';
 import { createIstiodSource, type IstiodConfig } from '../../../../../src/identity/sources/istiod/source.ts';
 import type { Machine } from '../../../../../src/identity/sources/xds/node.ts';
-import { FakeCgroups, FakeLogger, FakeTelemetry } from '../../../fakes.ts';
+import { FakeLogger, FakeTelemetry, sourceSettings } from '../../../fakes.ts';
 import { encode } from '../../xds/support/protobuf.ts';
 
 export const ADDRESS_TYPE = 'type.googleapis.com/istio.workload.Address';
@@ -49,11 +49,7 @@ export function createRig(config: IstiodConfig, clock: Clock = systemClock): Rig
   const logger = new FakeLogger();
   const telemetry = new FakeTelemetry();
   const directory = new Directory(clock);
-  const source = createIstiodSource(
-    { logger, telemetry, clock, directory, cgroups: new FakeCgroups() },
-    config,
-    MACHINE,
-  );
+  const source = createIstiodSource(sourceSettings({ logger, telemetry, clock, directory }), config, MACHINE);
   const { shelf } = source;
   return {
     source,
