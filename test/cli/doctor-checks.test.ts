@@ -1,8 +1,16 @@
 /** The checks of `tcpledger doctor`, told about machines that this one is not. */
 import { describe, expect, it } from 'vitest';
-import { bpfFileSystem, controlGroups, kernelTypes, lockdown, runStatistics } from '../../src/cli/doctor/kernel.ts';
+import { exitCode, type Finding } from '../../src/cli/doctor/finding.ts';
+import {
+  bpfFileSystem,
+  controlGroups,
+  hasVersionOneGroups,
+  kernelTypes,
+  lockdown,
+  runStatistics,
+} from '../../src/cli/doctor/kernel.ts';
 import type { Machine } from '../../src/cli/doctor/machine.ts';
-import { privileges } from '../../src/cli/doctor/privileges.ts';
+import { connectHooks, otherProcesses, privileges } from '../../src/cli/doctor/privileges.ts';
 import { kernelVersion, nodeVersion } from '../../src/cli/doctor/versions.ts';
 
 function machine(files: Record<string, string> = {}, kernelRelease = '6.1.0-18-amd64', node = '20.20.2'): Machine {
@@ -55,6 +63,39 @@ describe('privileges', () => {
   });
 });
 
+describe('privileges that it can do without', () => {
+  it.each([
+    ['0000000000001000', true, 'CAP_NET_ADMIN'],
+    ['0000000000200000', true, 'CAP_SYS_ADMIN'],
+    ['000000c000000000', false, 'neither'],
+  ])('CapEff %s for the connect hooks: %s (%s)', (mask, ok) => {
+    const finding = connectHooks(capabilities(mask));
+    expect(finding).toMatchObject({ ok, optional: true, mend: expect.stringContaining('CAP_NET_ADMIN') });
+  });
+
+  it.each([
+    ['0000000000080000', true, 'CAP_SYS_PTRACE'],
+    ['0000000000200000', false, 'CAP_SYS_ADMIN does not stand for it'],
+  ])('CapEff %s for the namespaces of processes: %s (%s)', (mask, ok) => {
+    const finding = otherProcesses(capabilities(mask));
+    expect(finding).toMatchObject({ ok, optional: true, mend: expect.stringContaining('CAP_SYS_PTRACE') });
+  });
+});
+
+describe('the exit code', () => {
+  const found = (finding: Partial<Finding>): Finding => ({ feature: 'f', ok: false, detail: '', ...finding });
+  it.each<[string, number, readonly Finding[]]>([
+    ['all is well', 0, [found({ ok: true }), found({ ok: true, code: 'TCPL_E_CONFIG' })]],
+    ['only what is optional is missing', 0, [found({ optional: true })]],
+    ['the kernel or a privilege is missing', 3, [found({}), found({ code: 'TCPL_E_ENDPOINT' })]],
+    ['the configuration is at fault', 2, [found({}), found({ code: 'TCPL_E_CONFIG' })]],
+    ['the port is taken', 1, [found({ code: 'TCPL_E_ENDPOINT' }), found({ optional: true })]],
+    ['the place for pins is not to be had', 1, [found({ code: 'TCPL_E_PIN' })]],
+  ])('%s: %i', (_, code, findings) => {
+    expect(exitCode(findings)).toBe(code);
+  });
+});
+
 describe('the kernel', () => {
   it('has its types or not', () => {
     expect(kernelTypes(machine({ '/sys/kernel/btf/vmlinux': '' })).ok).toBe(true);
@@ -85,6 +126,7 @@ describe('the kernel', () => {
     ['v1', V1, false, 'no cgroup2 mount'],
   ])('has control groups %s', (_, mounts, ok, detail) => {
     const finding = controlGroups(machine({ '/proc/self/mounts': mounts }));
+    expect(hasVersionOneGroups(machine({ '/proc/self/mounts': mounts }))).toBe(mounts !== V2);
     expect(finding).toMatchObject({ ok, detail: expect.stringContaining(detail) });
   });
 

@@ -43,10 +43,21 @@ describe('doctor tries the configured sources', () => {
     const path = join(folder, 'workloads.yaml');
     writeFileSync(path, 'workloads:\n- {name: a, workloadIps: [10.0.0.1]}\n');
     expect(await findings({ sources: ['file'], file: { path } })).toEqual([
-      { feature: 'identity: file', ok: true, detail: `${path}: 1 workloads, 0 services`, optional: false },
+      { feature: 'identity: file', ok: true, detail: `${path}: 1 workloads, 0 services`, code: 'TCPL_E_CONFIG' },
     ]);
     rmSync(path);
     const [finding] = await findings({ sources: ['file'], file: { path } });
-    expect(finding).toMatchObject({ ok: false, optional: false, detail: expect.stringContaining('ENOENT') });
+    expect(finding).toMatchObject({ ok: false, detail: expect.stringContaining('ENOENT'), code: 'TCPL_E_CONFIG' });
+    expect(finding).not.toHaveProperty('optional');
+  });
+
+  it('and those without a section by their defaults', async () => {
+    const [finding] = await findings({ sources: ['ads'] });
+    expect(finding).toMatchObject({
+      feature: 'identity: ads',
+      ok: false,
+      detail: expect.stringContaining('/var/run/secrets/istio/root-cert.pem'),
+      optional: true,
+    });
   });
 });

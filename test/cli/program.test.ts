@@ -128,7 +128,8 @@ describe('tcpledger doctor', () => {
 
   it('with a configuration that has mistakes says how to see them', async () => {
     const bad = file('bad.yaml', 'receivers: 3\n');
-    const { stdout } = await finish(['doctor', '--config', bad]);
+    const { code, stdout } = await finish(['doctor', '--config', bad]);
+    expect(code).toBe(2);
     expect(stdout).toMatch(/^✗ configuration +\S*bad\.yaml: \d+ mistakes$/m);
     expect(stdout).toContain(`→ tcpledger validate --config ${bad} tells each`);
   });

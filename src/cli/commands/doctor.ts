@@ -1,17 +1,23 @@
 /**
  * `tcpledger doctor`: a line for each thing that the agent needs or could use, with the mend where it is missing. Exit
- * code 0 if the agent can run. Goes as far as it can without privileges, libraries or the built kernel half.
+ * code 0 if the agent can run, else what `run` would end with. Goes as far as it can without privileges, libraries or the built kernel half.
  */
 import { VERSION } from '../../build-info.ts';
-import { ERROR_CODES } from '../../collector/errors.ts';
 import type { OptionValues } from '../arguments.ts';
 import { configFile } from '../config-file.ts';
 import type { Configured } from '../doctor/configured.ts';
-import type { Finding } from '../doctor/finding.ts';
-import { bpfFileSystem, controlGroups, kernelTypes, lockdown, runStatistics } from '../doctor/kernel.ts';
+import { exitCode, type Finding } from '../doctor/finding.ts';
+import {
+  bpfFileSystem,
+  controlGroups,
+  hasVersionOneGroups,
+  kernelTypes,
+  lockdown,
+  runStatistics,
+} from '../doctor/kernel.ts';
 import { libraries } from '../doctor/libraries.ts';
 import { thisMachine as machine } from '../doctor/machine.ts';
-import { privileges } from '../doctor/privileges.ts';
+import { connectHooks, otherProcesses, privileges } from '../doctor/privileges.ts';
 import { render } from '../doctor/render.ts';
 import { kernelVersion, nodeVersion } from '../doctor/versions.ts';
 
@@ -25,24 +31,24 @@ export async function doctor(options: OptionValues): Promise<number> {
   ];
   // Without these a probe could only say once more, and less clearly, what is missing.
   const loads = needed.every((finding) => finding.ok);
-  const probed = loads ? await probe() : [];
+  const probed = loads ? await probe() : [connectHooks(machine)];
   // The components bring the kernel loader, which cannot even be read where koffi is missing.
-  const { findings, pins } = has(needed, 'koffi') ? await configuration(configFile(options)) : NOTHING_CONFIGURED;
+  const { findings, pins, pods } = has(needed, 'koffi') ? await configuration(configFile(options)) : NOTHING_CONFIGURED;
   const all = [
     ...needed,
     ...probed,
     lockdown(machine),
     runStatistics(machine),
     controlGroups(machine),
+    ...(pods && hasVersionOneGroups(machine) ? [otherProcesses(machine)] : []),
     bpfFileSystem(machine, pins),
     ...findings,
   ];
-  const runs = all.every((finding) => finding.ok || finding.optional === true);
-  process.stdout.write(render(`tcpledger ${VERSION}`, all, runs));
-  return runs ? 0 : ERROR_CODES.TCPL_E_KERNEL_FEATURE;
+  process.stdout.write(render(`tcpledger ${VERSION}`, all));
+  return exitCode(all);
 }
 
-const NOTHING_CONFIGURED: Configured = { findings: [], pins: false };
+const NOTHING_CONFIGURED: Configured = { findings: [], pins: false, pods: false };
 
 const has = (findings: readonly Finding[], feature: string) =>
   findings.some((finding) => finding.feature === feature && finding.ok);

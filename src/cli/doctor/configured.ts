@@ -9,12 +9,14 @@ import { addressText, listen } from '../../exporters/prometheus/listen.ts';
 import type { ReceiverConfig } from '../../receiver/config.ts';
 import { FACTORIES } from '../components.ts';
 import type { Finding } from './finding.ts';
-import { identitySources } from './identity-sources.ts';
+import { identitySources, knowsPods } from './identity-sources.ts';
 
 export interface Configured {
   readonly findings: readonly Finding[];
   /** Some receiver keeps its maps in a BPF file system. */
   readonly pins: boolean;
+  /** Some source knows pods by what the node's cgroups call them. */
+  readonly pods: boolean;
 }
 
 export async function configured(file: string): Promise<Configured> {
@@ -22,7 +24,11 @@ export async function configured(file: string): Promise<Configured> {
   if (config === undefined) {
     const detail = `${file}: ${mistakes.length === 1 ? 'one mistake' : `${mistakes.length} mistakes`}`;
     const mend = `tcpledger validate --config ${file} tells each`;
-    return { findings: [{ feature: 'configuration', ok: false, detail, mend }], pins: false };
+    return {
+      findings: [{ feature: 'configuration', ok: false, detail, mend, code: 'TCPL_E_CONFIG' }],
+      pins: false,
+      pods: false,
+    };
   }
   const pinPaths = pinPathsOf(config);
   return {
@@ -33,6 +39,7 @@ export async function configured(file: string): Promise<Configured> {
       ...(await identitySources(config)),
     ],
     pins: pinPaths.length > 0,
+    pods: knowsPods(config),
   };
 }
 
@@ -54,7 +61,7 @@ async function endpointFree({ id, host, port }: { id: string; host: string; port
     await Promise.all(servers.map((server) => new Promise((closed) => server.close(closed))));
     return { feature, ok: true, detail: `${addressText(host, port)} is free` };
   } catch (error) {
-    return { feature, ok: false, detail: (error as Error).message };
+    return { feature, ok: false, detail: (error as Error).message, code: 'TCPL_E_ENDPOINT' };
   }
 }
 
@@ -67,6 +74,6 @@ function pinPathWritable(path: string): Finding {
     return { feature, ok: true, detail: path };
   } catch (error) {
     const mend = 'run as root, or choose another receivers.ebpf_tcp.pin_path below a BPF file system';
-    return { feature, ok: false, detail: `${path}: ${(error as Error).message}`, mend };
+    return { feature, ok: false, detail: `${path}: ${(error as Error).message}`, mend, code: 'TCPL_E_PIN' };
   }
 }

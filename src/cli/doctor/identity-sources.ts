@@ -1,19 +1,31 @@
 /** Tries each identity source that is configured: whether it can be reached, and what it would tell. */
 import type { ResolvedConfig } from '../../collector/config/resolved.ts';
-import type { IdentityConfig } from '../../identity/processor.ts';
-import { SOURCE_TYPES } from '../../identity/sources/registry.ts';
+import { type ConfiguredSource, configuredSources, type IdentityConfig } from '../../identity/config.ts';
 import type { Finding } from './finding.ts';
 
 /** Sources without which the agent does not start; the others it waits for, with less to tell. */
 const NEEDED: ReadonlySet<string> = new Set(['file']);
 
+/** Sources that may know the UIDs of pods. */
+const KNOWING_PODS: ReadonlySet<string> = new Set(['file', 'kubernetes']);
+
 export async function identitySources(config: ResolvedConfig): Promise<readonly Finding[]> {
-  const processors = config.processors.filter(({ factory }) => factory.type === 'identity');
-  const tries = processors.flatMap(({ id, config: section }) =>
-    (section as IdentityConfig).sources.map(async (type): Promise<Finding> => {
-      const { ok, text } = await SOURCE_TYPES[type]!.describe((section as Readonly<Record<string, unknown>>)[type]);
-      return { feature: `${id}: ${type}`, ok, detail: text, optional: !NEEDED.has(type) };
+  return Promise.all(
+    sourcesOf(config).map(async ({ processor, type, config: section }): Promise<Finding> => {
+      const { ok, text: detail } = await type.describe(section);
+      const kind: Partial<Finding> = NEEDED.has(type.type) ? { code: 'TCPL_E_CONFIG' } : { optional: true };
+      return { feature: `${processor}: ${type.type}`, ok, detail, ...kind };
     }),
   );
-  return Promise.all(tries);
+}
+
+export const knowsPods = (config: ResolvedConfig): boolean =>
+  sourcesOf(config).some(({ type }) => KNOWING_PODS.has(type.type));
+
+/** With the ids of their processors. */
+function sourcesOf(config: ResolvedConfig): (ConfiguredSource & { readonly processor: string })[] {
+  const processors = config.processors.filter(({ factory }) => factory.type === 'identity');
+  return processors.flatMap(({ id, config: section }) =>
+    configuredSources(section as IdentityConfig).map((source) => ({ processor: id, ...source })),
+  );
 }

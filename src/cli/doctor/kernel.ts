@@ -37,10 +37,13 @@ export function runStatistics(machine: Machine): Finding {
   };
 }
 
+/** Whether processes may be grouped by v1 hierarchies, so that the v2 one tells nothing of them. */
+export const hasVersionOneGroups = (machine: Machine): boolean => mountPoints(machine, 'cgroup').length > 0;
+
 /** Sockets are told apart by their cgroup's id in the v2 hierarchy, which a v1-only machine does not have. */
 export function controlGroups(machine: Machine): Finding {
   const mounts = mountPoints(machine, 'cgroup2');
-  const hybrid = mountPoints(machine, 'cgroup').length > 0;
+  const hybrid = hasVersionOneGroups(machine);
   const detail =
     mounts.length === 0
       ? 'no cgroup2 mount'

@@ -1,14 +1,14 @@
 /** Findings as lines for a terminal. */
-import type { Finding } from './finding.ts';
+import { type Finding, obstacles } from './finding.ts';
 
-export function render(title: string, findings: readonly Finding[], runs: boolean): string {
+export function render(title: string, findings: readonly Finding[]): string {
   const width = Math.max(...findings.map(({ feature }) => feature.length)) + 2;
   const lines = findings.flatMap((finding) => {
     const { feature, ok, detail, mend, optional } = finding;
     const line = `${ok ? '✓' : '✗'} ${feature.padEnd(width)}${detail}${!ok && optional ? ' (optional)' : ''}`;
     return ok || mend === undefined ? [line] : [line, `  ${' '.repeat(width)}→ ${mend}`];
   });
-  const broken = findings.filter(({ ok, optional }) => !ok && !optional).map(({ feature }) => feature);
-  const verdict = runs ? 'The agent can run.' : `The agent cannot run: ${broken.join(', ')}.`;
+  const broken = obstacles(findings).map(({ feature }) => feature);
+  const verdict = broken.length === 0 ? 'The agent can run.' : `The agent cannot run: ${broken.join(', ')}.`;
   return `${[title, '', ...lines, '', verdict].join('\n')}\n`;
 }
