@@ -24,8 +24,9 @@ export function cgroupRoot(): string {
   throw new Error('no cgroup v2 hierarchy is mounted (/proc/self/mounts)');
 }
 
-export function makeCgroup(name: string): Cgroup {
-  const path = `/tcpl-${process.pid}-${made++}-${name}`;
+/** `parent`: the cgroup below which it is made; the root if it is not given. */
+export function makeCgroup(name: string, parent?: Cgroup): Cgroup {
+  const path = `${parent?.path ?? ''}/tcpl-${process.pid}-${made++}-${name}`;
   const directory = join(cgroupRoot(), path);
   mkdirSync(directory);
   return {
