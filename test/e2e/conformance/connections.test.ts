@@ -242,7 +242,7 @@ describeConformance('connections', () => {
         expect(account(await stage.agent.scrape(), labels)).toEqual([51, 51, 11 * 51, 22 * 51]);
       });
     }
-    // The client's sockets show the virtual address alone: which connection met which backend only the backends know.
+    // which connection met which backend the backends know, whatever the client's node can find out
     const page = await stage.agent.scrape();
     const at = (workload: string) =>
       account(page, { reporter: 'destination', source_workload_namespace: namespace, destination_workload: workload });

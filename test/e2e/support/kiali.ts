@@ -5,7 +5,7 @@
 import type { Element, Prometheus } from './prometheus.ts';
 
 /** What Kiali groups by; a series that lacks one of them is skipped, but for the two clusters. */
-const GROUP_BY = [
+export const GROUP_BY: readonly string[] = [
   'app',
   'source_cluster',
   'source_workload_namespace',

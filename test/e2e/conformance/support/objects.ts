@@ -25,6 +25,8 @@ export interface PodOptions {
   readonly serviceAccount?: string;
   readonly node?: string;
   readonly hostNetwork?: boolean;
+  /** ztunnel carries its traffic. */
+  readonly captured?: boolean;
   /** Container ports by name. */
   readonly ports?: Readonly<Record<string, number>>;
 }
@@ -37,6 +39,7 @@ export function pod({ workload, namespace, ips, suffix, labels, ...more }: PodOp
     name,
     namespace,
     uid: `uid-${namespace}-${name}`,
+    annotations: more.captured ? { 'ambient.istio.io/redirection': 'enabled' } : {},
     labels: { app: workload, version: 'v1', 'pod-template-hash': HASH, ...labels },
     ownerReferences: [
       { apiVersion: 'apps/v1', kind: 'ReplicaSet', name: `${workload}-${HASH}`, uid: 'uid-rs', controller: true },

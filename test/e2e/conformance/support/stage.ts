@@ -135,7 +135,7 @@ export class Stage {
 }
 
 /** istiod that starts with these objects. */
-export async function istiodWith(objects: readonly KubernetesObject[]): Promise<Istiod> {
+async function istiodWith(objects: readonly KubernetesObject[]): Promise<Istiod> {
   const directory = mkdtempSync(join(tmpdir(), 'tcpledger-conformance-'));
   const removeDirectory = undoLater(() => rmSync(directory, { recursive: true }));
   const file = join(directory, 'objects.yaml');

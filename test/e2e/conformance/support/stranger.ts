@@ -8,8 +8,9 @@ import { peerProgram } from '../../../kernel/support/tool.ts';
 /** Whoever dials an address of the prefix from that namespace gets so many bytes for each segment that he sends. */
 export async function strangeServers(namespace: Namespace, prefix: string, reply: number): Promise<() => void> {
   const device = await addStrangers(namespace, prefix);
-  const words = ['netns', 'exec', namespace.name, await peerProgram(), 'answer', device, String(reply)];
-  const child = spawn('ip', words, { stdio: ['pipe', 'pipe', 'inherit'] });
+  const inside = ['ip', 'netns', 'exec', namespace.name] as const;
+  const [program, ...words] = [...inside, await peerProgram(), 'answer', device, String(reply)] as const;
+  const child = spawn(program, words, { stdio: ['pipe', 'pipe', 'inherit'] });
   const kill = undoLater(() => child.kill('SIGKILL'));
   await once(child.stdout, 'data');
   return kill;
