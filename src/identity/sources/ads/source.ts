@@ -97,6 +97,7 @@ class AdsSource implements Source {
   #onApplied(typeUrl: string): void {
     if (this.shelf.synced) return;
     this.#applied.add(typeUrl);
+    this.#settings.readinessChanged();
     const lacks = this.#lacks();
     if (lacks === undefined) this.#synced();
     else if (this.#applied.has(LISTENERS.typeUrl)) {

@@ -19,9 +19,6 @@ import {
 } from './delta.ts';
 import type { MeshState } from './mesh-state.ts';
 
-/** Shorter than others': collections of the young generation come on top, and there are many new objects here. */
-const SLICE_MS = 5;
-
 export interface AddressSessionParts {
   readonly state: MeshState;
   readonly send: Send;
@@ -67,7 +64,7 @@ export class AddressSession implements PiecewiseSession {
 
   async receivePieces(response: IncomingMessage): Promise<void> {
     const { state, send, logger, nacks } = this.#parts;
-    const breathe = createBreather(SLICE_MS);
+    const breathe = createBreather();
     const envelope = new ResponseEnvelope();
     const fields = new FieldSplitter();
     const batch = new ResourceBatch(state);

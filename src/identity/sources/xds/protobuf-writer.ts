@@ -10,10 +10,6 @@ export class ProtobufWriter {
   #bytes = Buffer.allocUnsafe(256);
   #length = 0;
 
-  get length(): number {
-    return this.#length;
-  }
-
   /** Left out when it is 0, as protobuf's defaults are. */
   number(field: number, value: number): this {
     if (value === 0) return this;

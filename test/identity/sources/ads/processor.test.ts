@@ -2,6 +2,7 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { type Node, parseDocument } from 'yaml';
 import { createIdentityProcessor, type IdentityConfig, identityProcessor } from '../../../../src/identity/processor.ts';
+import { FETCH_TIMEOUT_MS } from '../../../../src/identity/sources/ads/source.ts';
 import type { Pair } from '../../../../src/receiver/types.ts';
 import { istioLabelValues } from '../../../../src/semconv/istio-labels.ts';
 import { ISTIO_LABELS } from '../../../../src/semconv/registry.ts';
@@ -48,6 +49,27 @@ describe('the section', () => {
     ['{sources: [ads], ads: {endpoint: nonsense}}', 'identity.ads.endpoint: found "nonsense"'],
   ])('%s is a mistake', (text, message) => {
     expect(parse(text).mistakes.join('\n')).toContain(message);
+  });
+});
+
+describe('/readyz', () => {
+  it('tells what is waited for, as the control plane tells the mesh', async () => {
+    const plane = new ControlPlane();
+    mesh(plane);
+    plane.silent.add('ClusterLoadAssignment');
+    await plane.start();
+    const host = new FakeHost();
+    const { config } = parse(`{sources: [ads], ads: {endpoint: "127.0.0.1:${plane.port}", tls: {insecure: true}}}`);
+    const clock = new FakeClock();
+    const identity = createIdentityProcessor(settings(), config, { clock, cgroups: new FakeCgroups() });
+    onTestFinished(async () => {
+      await identity.shutdown(new AbortController().signal);
+      plane.stop();
+    });
+    await identity.start(host);
+    await until(() => host.missing.get('identity') === 'ads: waiting for the endpoints of 2 of 2 clusters');
+    clock.advance(FETCH_TIMEOUT_MS);
+    expect(host.missing.size).toBe(0);
   });
 });
 
