@@ -2,10 +2,6 @@
 export class MultiMap<K, V extends object> {
   readonly #map = new Map<K, V | Set<V>>();
 
-  get keyCount(): number {
-    return this.#map.size;
-  }
-
   has(key: K): boolean {
     return this.#map.has(key);
   }
