@@ -23,6 +23,8 @@ export interface WorkloadObject {
   readonly pod: boolean;
   readonly hbone: boolean;
   readonly cgroups: readonly bigint[];
+  /** Of a pod whose processes may be on this node: every uid by which its control groups may be named, in lower case. */
+  readonly podUids?: readonly string[];
   readonly services: ReadonlyMap<ServiceKey, PortMap>;
 }
 

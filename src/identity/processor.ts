@@ -105,6 +105,7 @@ class IdentityProcessor implements Processor {
   readonly #metrics = new Map<string, MetricsOutlet>();
   readonly #logs = new Map<string, LogsOutlet>();
   readonly #undo: (() => void)[] = [];
+  #tellReady = () => {};
 
   constructor(settings: Settings, config: IdentityConfig, overrides: IdentityOverrides) {
     const clock = overrides.clock ?? systemClock;
@@ -118,7 +119,14 @@ class IdentityProcessor implements Processor {
     this.needsExecutable = types.some((type) => type.needsExecutable);
     this.#sources = types.map((type) =>
       type.create(
-        { logger, clock, directory: this.#directory, cgroups: this.#cgroups },
+        {
+          logger,
+          clock,
+          directory: this.#directory,
+          cgroups: this.#cgroups,
+          telemetry: settings.telemetry,
+          readinessChanged: () => this.#tellReady(),
+        },
         (config as Readonly<Record<string, unknown>>)[type.type],
       ),
     );
@@ -169,14 +177,14 @@ class IdentityProcessor implements Processor {
   }
 
   async start(host: Host): Promise<void> {
-    const tellReady = () => host.setReady(this.#settings.id, this.#missing());
-    this.#undo.push(this.#directory.onChange((change) => change.synced && tellReady()));
+    this.#tellReady = () => host.setReady(this.#settings.id, this.#missing());
+    this.#undo.push(this.#directory.onChange((change) => change.synced && this.#tellReady()));
     this.#undo.push(this.#cgroups.onChange(({ absent }) => this.#cgroupsAbsent(absent)));
     this.#observe();
     this.#planPrune();
-    tellReady();
+    this.#tellReady();
     for (const source of this.#sources) await source.start();
-    tellReady();
+    this.#tellReady();
   }
 
   async shutdown(): Promise<void> {

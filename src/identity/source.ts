@@ -4,6 +4,7 @@
  */
 import type { Logger } from '../collector/logger.ts';
 import type { Schema } from '../collector/schema.ts';
+import type { Telemetry } from '../collector/telemetry.ts';
 import type { Pair } from '../receiver/types.ts';
 import type { Clock } from './clock.ts';
 import type { Directory, Shelf } from './directory.ts';
@@ -32,6 +33,9 @@ export interface SourceSettings {
   readonly directory: Directory;
   /** One tree for all sources; a source that names by cgroup starts it. */
   readonly cgroups: CgroupTree;
+  readonly telemetry: Telemetry;
+  /** To be called when `missing` says something else after the source has had its state. */
+  readonly readinessChanged: () => void;
 }
 
 export interface SourceType<Config = unknown> {

@@ -319,6 +319,35 @@ export const AGENT_METRICS = {
   identitySynced: row('tcpledger_identity_synced', 'gauge', '1', 'Whether an identity source has its state', [
     'source',
   ]),
+  identityLists: row('tcpledger_identity_lists', 'counter', '{list}', 'Whole states an identity source has read', [
+    'source',
+    'kind',
+  ]),
+  identityWatches: row('tcpledger_identity_watches', 'counter', '{watch}', 'Watches an identity source has begun', [
+    'source',
+    'kind',
+  ]),
+  identityFailures: row(
+    'tcpledger_identity_failures',
+    'counter',
+    '{failure}',
+    'Requests of an identity source that failed, by reason',
+    ['source', 'reason'],
+  ),
+  identityMalformed: row(
+    'tcpledger_identity_malformed_objects',
+    'counter',
+    '{object}',
+    'Objects an identity source could not read',
+    ['source', 'kind'],
+  ),
+  identityLastEventAge: row(
+    'tcpledger_identity_last_event_age_seconds',
+    'gauge',
+    's',
+    'Time since an identity source last heard of its server',
+    ['source'],
+  ),
   exportSent: row('tcpledger_export_sent_records', 'counter', '{record}', 'Records and points delivered', [
     'exporter',
     'signal',

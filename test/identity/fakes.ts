@@ -3,7 +3,9 @@ import type { Host, Pipeline, Settings, Signal } from '../../src/collector/compo
 import type { Logger } from '../../src/collector/logger.ts';
 import type { LabelValues, Telemetry } from '../../src/collector/telemetry.ts';
 import type { Clock } from '../../src/identity/clock.ts';
+import { Directory } from '../../src/identity/directory.ts';
 import type { ServiceObject, WorkloadObject } from '../../src/identity/objects.ts';
+import type { SourceSettings } from '../../src/identity/source.ts';
 import type { CgroupChange, CgroupTree } from '../../src/identity/sources/cgroup-tree.ts';
 import type { IdentifiedPairs, IdentifiedRecords, Peers } from '../../src/identity/types.ts';
 import { UNNAMED_FIELDS } from '../../src/identity/workload-pool.ts';
@@ -160,7 +162,7 @@ export class FakeLogger implements Logger {
 
 export class FakeTelemetry implements Telemetry {
   readonly values = new Map<string, number>();
-  readonly #observers = new Map<string, Parameters<Telemetry['observe']>[1]>();
+  readonly #observers = new Map<string, Set<Parameters<Telemetry['observe']>[1]>>();
 
   counter(definition: { name: string }, labels: LabelValues = {}) {
     const key = `${definition.name}${JSON.stringify(labels)}`;
@@ -173,16 +175,19 @@ export class FakeTelemetry implements Telemetry {
   }
 
   observe(definition: { name: string }, observe: Parameters<Telemetry['observe']>[1]): () => void {
-    this.#observers.set(definition.name, observe);
-    return () => this.#observers.delete(definition.name);
+    const observers = this.#observers.get(definition.name) ?? new Set();
+    this.#observers.set(definition.name, observers.add(observe));
+    return () => observers.delete(observe);
   }
 
   /** What an observed gauge reports now. */
   observed(name: string): Record<string, number> {
     const result: Record<string, number> = {};
-    this.#observers.get(name)?.((value, labels) => {
-      result[Object.values(labels ?? {}).join('/')] = value;
-    });
+    for (const observe of this.#observers.get(name) ?? []) {
+      observe((value, labels) => {
+        result[Object.values(labels ?? {}).join('/')] = value;
+      });
+    }
     return result;
   }
 
@@ -210,6 +215,20 @@ export class FakeHost implements Host {
 
 export function settings(): Settings & { logger: FakeLogger; telemetry: FakeTelemetry } {
   return { id: 'identity', logger: new FakeLogger(), telemetry: new FakeTelemetry(), version: '0' };
+}
+
+/** What a source is created with. */
+export function sourceSettings(given: Partial<SourceSettings> = {}): SourceSettings {
+  const clock = given.clock ?? new FakeClock();
+  return {
+    logger: new FakeLogger(),
+    clock,
+    directory: new Directory(clock),
+    cgroups: new FakeCgroups(),
+    telemetry: new FakeTelemetry(),
+    readinessChanged: () => {},
+    ...given,
+  };
 }
 
 export const pipeline = (signal: Signal, id: string = signal): Pipeline => ({

@@ -40,7 +40,7 @@ describe('configuration', () => {
   });
 
   it.each([
-    ['sources: [hots]', 'processors.identity.sources[0]: found "hots". Allowed: host or file. Did you mean "host"?'],
+    ['sources: [hots]', 'processors.identity.sources[0]: found "hots". Allowed: host, file'],
     ['sources: []', 'processors.identity.sources: found an empty list'],
     ['sources: [host, host]', 'processors.identity.sources[1]: "host" is in the list already'],
     ['sources: [file]', 'processors.identity.file: missing. The source file needs its section.'],

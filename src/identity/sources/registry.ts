@@ -4,6 +4,9 @@ import { watchFile } from '../../collector/watch-file.ts';
 import type { SourceType } from '../source.ts';
 import { createFileSource, describeFile, type FileConfig } from './file.ts';
 import { createHostSource, describeHost } from './host.ts';
+import { KUBERNETES_DEFAULTS, type KubernetesConfig, kubernetesSchema } from './kubernetes/config.ts';
+import { describeKubernetes } from './kubernetes/describe.ts';
+import { createKubernetesSource } from './kubernetes/source.ts';
 
 const host: SourceType<object | undefined> = {
   type: 'host',
@@ -29,5 +32,15 @@ const file: SourceType<FileConfig> = {
   describe: describeFile,
 };
 
+const kubernetes: SourceType<KubernetesConfig | undefined> = {
+  type: 'kubernetes',
+  description: "Source kubernetes: pods and services of a cluster, from its API server, by Istio's naming rules",
+  schema: kubernetesSchema,
+  optional: true,
+  needsExecutable: false,
+  create: (settings, config) => createKubernetesSource(settings, config ?? KUBERNETES_DEFAULTS),
+  describe: (config) => describeKubernetes(config ?? KUBERNETES_DEFAULTS),
+};
+
 /** Row types differ in their configuration; what is parsed by a row's schema goes to the same row's `create`. */
-export const SOURCE_TYPES = { host, file } as unknown as Readonly<Record<string, SourceType>>;
+export const SOURCE_TYPES = { host, file, kubernetes } as unknown as Readonly<Record<string, SourceType>>;

@@ -13,7 +13,7 @@ import {
   WALK_INTERVAL_MS,
 } from '../../../src/identity/sources/cgroup-tree.ts';
 import { createHostSource, describeHost } from '../../../src/identity/sources/host.ts';
-import { FakeClock, FakeLogger } from '../fakes.ts';
+import { FakeClock, FakeLogger, sourceSettings } from '../fakes.ts';
 
 describe('the mount point', () => {
   it('is that of the unified hierarchy, on unified and on hybrid hosts', () => {
@@ -125,7 +125,7 @@ describe.skipIf(reason !== undefined)(`a real cgroup${reason ? ` (skipped: ${rea
     const logger = new FakeLogger();
     const directory = new Directory(clock);
     const cgroups = createCgroupTree({ clock, logger });
-    const host = createHostSource({ logger, clock, directory, cgroups }, 'node-1');
+    const host = createHostSource(sourceSettings({ logger, clock, directory, cgroups }), 'node-1');
     mkdirSync(unit);
     try {
       await host.start();

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Directory } from '../../../src/identity/directory.ts';
 import { createFileSource, describeFile } from '../../../src/identity/sources/file.ts';
 import { parseWorkloadFile } from '../../../src/identity/sources/workload-file.ts';
-import { FakeCgroups, FakeClock, FakeLogger } from '../fakes.ts';
+import { FakeCgroups, FakeClock, FakeLogger, sourceSettings } from '../fakes.ts';
 
 const MESH = `
 workloads:
@@ -179,7 +179,8 @@ describe('the source', () => {
 
   async function start(text: string, network = '') {
     await writeFile(path, text);
-    const source = createFileSource({ logger, clock, directory, cgroups }, { path, network }, (_path, onChange) => {
+    const settings = sourceSettings({ logger, clock, directory, cgroups });
+    const source = createFileSource(settings, { path, network }, (_path, onChange) => {
       watching = true;
       changed = onChange;
       return { close: () => (watching = false) };
@@ -231,7 +232,7 @@ describe('the source', () => {
   it('refuses to start without its file, or with a bad one', async () => {
     await expect(start('workloads: 5\n')).rejects.toThrow(`${path}:1: workloads: found no list`);
     await rm(path);
-    const settings = { logger, clock, directory, cgroups };
+    const settings = sourceSettings({ logger, clock, directory, cgroups });
     const source = createFileSource(settings, { path, network: '' }, () => ({ close() {} }));
     await expect(source.start()).rejects.toMatchObject({
       code: 'TCPL_E_CONFIG',

@@ -1,0 +1,79 @@
+/** What the configured API server lets the source do, for doctor: the first thing in the way, and the mend for it. */
+import type { SourceReport } from '../../source.ts';
+import type { Access } from './access.ts';
+import { type ApiClient, createApiClient, type Request } from './api-client.ts';
+import { ApiFailure } from './api-failure.ts';
+import type { KubernetesConfig } from './config.ts';
+import { ALL_RESOURCES } from './resources.ts';
+import { readAccessOf } from './source.ts';
+
+const PATIENCE_MS = 10_000;
+
+/** Never rejects. */
+export async function describeKubernetes(config: KubernetesConfig): Promise<SourceReport> {
+  const client = createApiClient(readAccessOf(config));
+  const overdue = AbortSignal.timeout(PATIENCE_MS);
+  try {
+    const access = await client.access();
+    const problems = await problemsOf(client, access, config, overdue);
+    if (problems.length > 0) return { ok: false, text: `${access.server} (${access.origin}): ${problems.join('; ')}` };
+    const names = ALL_RESOURCES.map(({ name }) => name).join(', ');
+    return { ok: true, text: `${access.server} (${access.origin}): ${names} can be listed and watched` };
+  } catch (error) {
+    const late = overdue.aborted ? `the API server did not answer within ${PATIENCE_MS / 1000} s: ` : '';
+    return { ok: false, text: late + (error as Error).message };
+  } finally {
+    client.close();
+  }
+}
+
+/** What the account may not do, one by one. @throws ApiFailure for what concerns all of it: address, certificate, token. */
+async function problemsOf(
+  client: ApiClient,
+  access: Access,
+  { node_name }: KubernetesConfig,
+  signal: AbortSignal,
+): Promise<string[]> {
+  const asked = ALL_RESOURCES.flatMap(({ name, group, path }): Request[] => {
+    const common = { resource: name, group, idleMs: PATIENCE_MS, signal };
+    return [
+      { ...common, verb: 'list', path: `${path}?limit=1` },
+      { ...common, verb: 'watch', path: `${path}?watch=true&timeoutSeconds=1` },
+    ];
+  });
+  const problems: string[] = [];
+  // One after the other: the first tells what is wrong with all of them, once.
+  for (const request of asked) await attempt(client, request, access, problems);
+  if (node_name !== '') {
+    const path = `/api/v1/nodes/${encodeURIComponent(node_name)}`;
+    const found = await exists(
+      client,
+      { verb: 'list', resource: 'nodes', group: '', path, idleMs: PATIENCE_MS, signal },
+      access,
+    );
+    if (!found) problems.push(`there is no node ${node_name}: set node_name to this node's name (spec.nodeName)`);
+  }
+  return problems;
+}
+
+async function attempt(client: ApiClient, request: Request, access: Access, problems: string[]): Promise<void> {
+  try {
+    for await (const _ of await client.open(request, access)) break;
+  } catch (error) {
+    const kind = error instanceof ApiFailure ? error.kind : undefined;
+    if (kind !== 'forbidden' && kind !== 'absent') throw error;
+    problems.push((error as Error).message);
+  }
+}
+
+/** Undecided (the account may not read a single node) counts as yes. */
+async function exists(client: ApiClient, request: Request, access: Access): Promise<boolean> {
+  try {
+    for await (const _ of await client.open(request, access)) break;
+    return true;
+  } catch (error) {
+    if (error instanceof ApiFailure && error.kind === 'absent') return false;
+    if (error instanceof ApiFailure && error.kind === 'forbidden') return true;
+    throw error;
+  }
+}
