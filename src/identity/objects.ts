@@ -23,7 +23,10 @@ export interface WorkloadObject {
   readonly pod: boolean;
   readonly hbone: boolean;
   readonly cgroups: readonly bigint[];
-  /** Of a pod whose processes may be on this node: every uid by which its control groups may be named, in lower case. */
+  /**
+   * What the node's cgroups call its pod: the pod's UID, and for a static pod what the kubelet calls it instead (the
+   * annotations kubernetes.io/config.hash and config.mirror). Absent where the source knows none.
+   */
   readonly podUids?: readonly string[];
   readonly services: ReadonlyMap<ServiceKey, PortMap>;
 }

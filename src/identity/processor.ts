@@ -109,7 +109,7 @@ class IdentityProcessor implements Processor {
 
   constructor(settings: Settings, config: IdentityConfig, overrides: IdentityOverrides) {
     const clock = overrides.clock ?? systemClock;
-    const { logger } = settings;
+    const { logger, telemetry } = settings;
     this.#settings = settings;
     this.#config = config;
     this.#clock = clock;
@@ -121,10 +121,10 @@ class IdentityProcessor implements Processor {
       type.create(
         {
           logger,
+          telemetry,
           clock,
           directory: this.#directory,
           cgroups: this.#cgroups,
-          telemetry: settings.telemetry,
           readinessChanged: () => this.#tellReady(),
         },
         (config as Readonly<Record<string, unknown>>)[type.type],
@@ -177,14 +177,15 @@ class IdentityProcessor implements Processor {
   }
 
   async start(host: Host): Promise<void> {
-    this.#tellReady = () => host.setReady(this.#settings.id, this.#missing());
-    this.#undo.push(this.#directory.onChange((change) => change.synced && this.#tellReady()));
+    const tellReady = () => host.setReady(this.#settings.id, this.#missing());
+    this.#undo.push(this.#directory.onChange((change) => change.synced && tellReady()));
     this.#undo.push(this.#cgroups.onChange(({ absent }) => this.#cgroupsAbsent(absent)));
     this.#observe();
     this.#planPrune();
-    this.#tellReady();
+    this.#tellReady = tellReady;
+    tellReady();
     for (const source of this.#sources) await source.start();
-    this.#tellReady();
+    tellReady();
   }
 
   async shutdown(): Promise<void> {

@@ -29,11 +29,11 @@ export interface Source {
 /** What sources are created with. */
 export interface SourceSettings {
   readonly logger: Logger;
+  readonly telemetry: Telemetry;
   readonly clock: Clock;
   readonly directory: Directory;
   /** One tree for all sources; a source that names by cgroup starts it. */
   readonly cgroups: CgroupTree;
-  readonly telemetry: Telemetry;
   /** To be called when `missing` says something else after the source has had its state. */
   readonly readinessChanged: () => void;
 }

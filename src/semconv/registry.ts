@@ -341,11 +341,11 @@ export const AGENT_METRICS = {
     'Objects an identity source could not read',
     ['source', 'kind'],
   ),
-  identityLastEventAge: row(
-    'tcpledger_identity_last_event_age_seconds',
+  identityLastMessageAge: row(
+    'tcpledger_identity_last_message_age_seconds',
     'gauge',
     's',
-    'Time since an identity source last heard of its server',
+    'Time since the last message of a control plane',
     ['source'],
   ),
   exportSent: row('tcpledger_export_sent_records', 'counter', '{record}', 'Records and points delivered', [

@@ -158,7 +158,7 @@ class KubernetesSource implements Source {
       telemetry.observe(AGENT_METRICS.identityObjects, (report) => {
         for (const [kind, { size }] of Object.entries(stores)) report(size, { source: 'kubernetes', kind });
       }),
-      telemetry.observe(AGENT_METRICS.identityLastEventAge, (report) => {
+      telemetry.observe(AGENT_METRICS.identityLastMessageAge, (report) => {
         if (this.#heardMs === undefined) return;
         report(Math.max(0, clock.now() - this.#heardMs) / 1000, { source: 'kubernetes' });
       }),
