@@ -7,7 +7,7 @@
 import type { Clock } from '../../clock.ts';
 import type { Access } from './access.ts';
 import type { ApiClient } from './api-client.ts';
-import { ApiFailure, refusal } from './api-failure.ts';
+import { ApiFailure, type FailureKind, refusal } from './api-failure.ts';
 import { Backoff, type BackoffTimes } from './backoff.ts';
 import { asRecord, asText, type JsonRecord } from './json.ts';
 import { LineFrames } from './line-frames.ts';
@@ -63,6 +63,9 @@ export const TIMING: Timing = {
   backoff: { firstMs: 800, longestMs: 30_000 },
   deniedMs: 60_000,
 };
+
+/** What a watch cannot go on after. Where only the watch is not allowed, lists from time to time stand for it. */
+const NEEDS_LIST: ReadonlySet<FailureKind> = new Set(['expired', 'malformed', 'forbidden']);
 
 /** An API server takes no request above 3 MiB and etcd no object above 1.5: this is for what is none. */
 const MAX_OBJECT_BYTES = 8 * 2 ** 20;
@@ -125,7 +128,7 @@ export class Reflector<T extends Trimmed> {
       } catch (error) {
         if (this.#stop.signal.aborted) return;
         const failure = asFailure(error);
-        if (failure.kind === 'expired' || failure.kind === 'malformed') this.#version = undefined;
+        if (NEEDS_LIST.has(failure.kind)) this.#version = undefined;
         this.#needsFresh ||= failure.kind === 'expired';
         events.failed(failure);
         await this.#pause(this.#delay(failure));
