@@ -76,7 +76,8 @@ export class Cluster {
     for (const address of old?.outerIps ?? []) this.#servicesByOuterIp.delete(address, old!);
     for (const address of now?.outerIps ?? []) this.#servicesByOuterIp.add(address, now!);
     if (!this.#servicesByName.change(name, old, now)) return;
-    if (now) this.#pushService(now);
+    const holder = this.#servicesByName.get(name);
+    if (holder) this.#pushService(holder);
     else this.#parts.shelf.removeService(serviceKey(old!, this.#parts.names));
     this.#backing.serviceChanged(name);
   }
@@ -93,8 +94,10 @@ export class Cluster {
 
   #namespaceChanged(old: Namespace | undefined, now: Namespace | undefined): void {
     const { name } = (now ?? old)!;
-    const changed = this.#namespacesByName.change(name, old, now);
-    if (changed && (old?.ambient ?? false) !== (now?.ambient ?? false)) this.#push(this.#podsByNamespace.get(name));
+    const wasAmbient = this.#namespacesByName.get(name)?.ambient ?? false;
+    this.#namespacesByName.change(name, old, now);
+    const ambient = this.#namespacesByName.get(name)?.ambient ?? false;
+    if (ambient !== wasAmbient) this.#push(this.#podsByNamespace.get(name));
   }
 
   #endpointsChanged(endpoints: Iterable<string>): void {

@@ -58,7 +58,7 @@ async function problemsOf(
 
 async function attempt(client: ApiClient, request: Request, access: Access, problems: string[]): Promise<void> {
   try {
-    for await (const _ of await client.open(request, access)) break;
+    await answered(client, request, access);
   } catch (error) {
     const kind = error instanceof ApiFailure ? error.kind : undefined;
     if (kind !== 'forbidden' && kind !== 'absent') throw error;
@@ -69,11 +69,21 @@ async function attempt(client: ApiClient, request: Request, access: Access, prob
 /** Undecided (the account may not read a single node) counts as yes. */
 async function exists(client: ApiClient, request: Request, access: Access): Promise<boolean> {
   try {
-    for await (const _ of await client.open(request, access)) break;
+    await answered(client, request, access);
     return true;
   } catch (error) {
     if (error instanceof ApiFailure && error.kind === 'absent') return false;
     if (error instanceof ApiFailure && error.kind === 'forbidden') return true;
     throw error;
+  }
+}
+
+/** That the answer is a good one is all there is to know: a watch would say nothing more for a while. */
+async function answered(client: ApiClient, request: Request, access: Access): Promise<void> {
+  const enough = new AbortController();
+  try {
+    await client.open({ ...request, signal: AbortSignal.any([request.signal, enough.signal]) }, access);
+  } finally {
+    enough.abort();
   }
 }

@@ -28,8 +28,12 @@ export class Held<T extends Trimmed> implements Store<T> {
 
   /** Most updates (heartbeats, conditions) change nothing that is kept. */
   put(object: T): void {
-    const old = this.#byUid.get(object.uid);
-    if (old && isDeepStrictEqual(old, object)) return;
+    const known = this.#byUid.get(object.uid);
+    if (known && isDeepStrictEqual(known, object)) return;
+    // An object keeps its name for life: whatever comes under another one is told as another.
+    const renamed = known && (known.name !== object.name || known.namespace !== object.namespace);
+    if (renamed) this.remove(object.uid);
+    const old = renamed ? undefined : known;
     this.#byUid.set(object.uid, object);
     this.#onChange(old, object);
   }
@@ -42,19 +46,24 @@ export class Held<T extends Trimmed> implements Store<T> {
   }
 }
 
-/** The object that has a name now: one that came after it under another uid is not taken away with it. */
+/**
+ * Objects by name. Two may have the same one for a moment, when the end of an earlier object is heard of later than the
+ * beginning of its successor: the one that came last holds it, and after it whoever is left.
+ */
 export class ByName<T extends Trimmed> {
-  readonly #byName = new Map<string, T>();
+  readonly #byName = new Map<string, readonly T[]>();
 
   get(name: string): T | undefined {
-    return this.#byName.get(name);
+    return this.#byName.get(name)?.at(-1);
   }
 
-  /** Whether the holder of the name is another object, or another version of it, now. */
+  /** Whether the name has another holder, or another version of it, now. */
   change(name: string, old: T | undefined, now: T | undefined): boolean {
-    if (now) this.#byName.set(name, now);
-    else if (this.#byName.get(name) === old) this.#byName.delete(name);
-    else return false;
-    return true;
+    const before = this.get(name);
+    const others = (this.#byName.get(name) ?? []).filter((object) => object !== old);
+    const objects = now ? [...others, now] : others;
+    if (objects.length > 0) this.#byName.set(name, objects);
+    else this.#byName.delete(name);
+    return this.get(name) !== before;
   }
 }

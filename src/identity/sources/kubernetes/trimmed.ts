@@ -8,11 +8,12 @@ import { type Naming, podNaming } from './workload-name.ts';
 
 export interface Trimmed {
   readonly uid: string;
+  readonly name: string;
+  /** '' for what is in none. */
+  readonly namespace: string;
 }
 
 export interface Pod extends Trimmed, Naming {
-  readonly name: string;
-  readonly namespace: string;
   readonly node: string;
   readonly serviceAccount: string;
   /** Canonical. */
@@ -35,8 +36,6 @@ export interface ServicePort {
 }
 
 export interface KubeService extends Trimmed {
-  readonly name: string;
-  readonly namespace: string;
   readonly clusterIps: readonly string[];
   /** Of load balancers, and external ones. */
   readonly outerIps: readonly string[];
@@ -44,7 +43,6 @@ export interface KubeService extends Trimmed {
 }
 
 export interface EndpointSlice extends Trimmed {
-  readonly namespace: string;
   /** The service's name. */
   readonly service: string;
   /** Port name → number. */
@@ -54,14 +52,12 @@ export interface EndpointSlice extends Trimmed {
 }
 
 export interface KubeNode extends Trimmed {
-  readonly name: string;
   readonly region: string | undefined;
   readonly zone: string | undefined;
   readonly addresses: readonly string[];
 }
 
 export interface Namespace extends Trimmed {
-  readonly name: string;
   /** Its pods are in Istio's ambient mesh unless they say otherwise. */
   readonly ambient: boolean;
 }
@@ -161,7 +157,7 @@ function servicePort(raw: JsonRecord | undefined, selects: boolean): ServicePort
 export const trimEndpointSlice: Trim<EndpointSlice> = (raw) => {
   const names = namesOf(raw);
   if (!names) return undefined;
-  const { metadata, uid, namespace } = names;
+  const { metadata, uid, name, namespace } = names;
   const ports = new Map<string, number>();
   for (const item of asList(raw.ports)) {
     const port = asRecord(item);
@@ -171,6 +167,7 @@ export const trimEndpointSlice: Trim<EndpointSlice> = (raw) => {
   }
   return {
     uid,
+    name,
     namespace,
     service: textAt(asRecord(metadata.labels), 'kubernetes.io/service-name') ?? '',
     ports,
@@ -187,12 +184,13 @@ function endpointKeys(endpoint: JsonRecord | undefined): readonly string[] {
 export const trimNode: Trim<KubeNode> = (raw) => {
   const names = namesOf(raw);
   if (!names) return undefined;
-  const { metadata, uid, name } = names;
+  const { metadata, uid, name, namespace } = names;
   const labels = asRecord(metadata.labels);
   const addresses = asList(asRecord(raw.status)?.addresses).map((item) => asText(asRecord(item)?.address));
   return {
     uid,
     name,
+    namespace,
     region: textAt(labels, 'topology.kubernetes.io/region') || undefined,
     zone: textAt(labels, 'topology.kubernetes.io/zone') || undefined,
     addresses: addressesOf(undefined, addresses),
@@ -203,7 +201,8 @@ export const trimNamespace: Trim<Namespace> = (raw) => {
   const names = namesOf(raw);
   if (!names) return undefined;
   const mode = textAt(asRecord(names.metadata.labels), 'istio.io/dataplane-mode');
-  return { uid: names.uid, name: names.name, ambient: mode === 'ambient' };
+  const { uid, name, namespace } = names;
+  return { uid, name, namespace, ambient: mode === 'ambient' };
 };
 
 /** Canonical, each once, what is no address left out (`None`, host names). */

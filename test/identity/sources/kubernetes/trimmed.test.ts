@@ -117,6 +117,7 @@ describe('an endpoint slice', () => {
     });
     expect(trimEndpointSlice(raw)).toEqual({
       uid: 'uid-slice-a',
+      name: 'a-uid-slice-a',
       namespace: 'default',
       service: 'a',
       ports: new Map([
@@ -133,6 +134,7 @@ it('a node has its region, its zone and addresses; host names are none', () => {
   expect(trimNode(node('n', labels, ['192.0.2.1', 'host.example']))).toEqual({
     uid: 'uid-node-n',
     name: 'n',
+    namespace: '',
     region: 'eu',
     zone: undefined,
     addresses: ['192.0.2.1'],

@@ -94,6 +94,11 @@ export class ScriptedServer {
     await closed;
   }
 
+  /** Called with each connection, once it is secure where it is to be. */
+  onConnection(listener: (socket: Socket) => void): void {
+    this.#server.on(this.#secure ? 'secureConnection' : 'connection', listener);
+  }
+
   /** Cuts all connections. */
   cutOff(): void {
     for (const socket of this.#sockets) socket.destroy();
