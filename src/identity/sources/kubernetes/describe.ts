@@ -4,7 +4,7 @@ import type { Access } from './access.ts';
 import { type ApiClient, createApiClient, type Request } from './api-client.ts';
 import { ApiFailure } from './api-failure.ts';
 import type { KubernetesConfig } from './config.ts';
-import { ALL_RESOURCES } from './resources.ts';
+import { ALL_RESOURCES, RESOURCES } from './resources.ts';
 import { readAccessOf } from './source.ts';
 
 const PATIENCE_MS = 10_000;
@@ -27,43 +27,44 @@ export async function describeKubernetes(config: KubernetesConfig): Promise<Sour
   }
 }
 
-/** What the account may not do, one by one. @throws ApiFailure for what concerns all of it: address, certificate, token. */
+/** What is in the way, one by one. @throws ApiFailure for what is all of it: address, certificate, token. */
 async function problemsOf(
   client: ApiClient,
   access: Access,
   { node_name }: KubernetesConfig,
   signal: AbortSignal,
 ): Promise<string[]> {
-  const asked = ALL_RESOURCES.flatMap(({ name, group, path }): Request[] => {
-    const common = { resource: name, group, idleMs: PATIENCE_MS, signal };
-    return [
-      { ...common, verb: 'list', path: `${path}?limit=1` },
-      { ...common, verb: 'watch', path: `${path}?watch=true&timeoutSeconds=1` },
-    ];
-  });
-  const problems: string[] = [];
-  // One after the other: the first tells what is wrong with all of them, once.
-  for (const request of asked) await attempt(client, request, access, problems);
-  if (node_name !== '') {
-    const path = `/api/v1/nodes/${encodeURIComponent(node_name)}`;
-    const found = await exists(
-      client,
-      { verb: 'list', resource: 'nodes', group: '', path, idleMs: PATIENCE_MS, signal },
-      access,
-    );
-    if (!found) problems.push(`there is no node ${node_name}: set node_name to this node's name (spec.nodeName)`);
+  const denied: string[] = [];
+  let firstWords = '';
+  // One after the other: the first tells what is wrong with all of them, once. From the server's cache, as it is.
+  for (const request of ALL_RESOURCES.flatMap((resource) => requestsFor(resource, signal))) {
+    try {
+      await answered(client, request, access);
+    } catch (error) {
+      const kind = error instanceof ApiFailure ? error.kind : undefined;
+      if (kind !== 'forbidden' && kind !== 'absent') throw error;
+      denied.push(`${request.verb} ${request.resource}`);
+      firstWords ||= (error as Error).message;
+    }
+  }
+  const problems = denied.length > 0 ? [`${denied.join(', ')}: denied. ${firstWords}`] : [];
+  if (node_name !== '' && !(await exists(client, nodeRequest(node_name, signal), access))) {
+    problems.push(`there is no node ${node_name}: set node_name to this node's name (spec.nodeName)`);
   }
   return problems;
 }
 
-async function attempt(client: ApiClient, request: Request, access: Access, problems: string[]): Promise<void> {
-  try {
-    await answered(client, request, access);
-  } catch (error) {
-    const kind = error instanceof ApiFailure ? error.kind : undefined;
-    if (kind !== 'forbidden' && kind !== 'absent') throw error;
-    problems.push((error as Error).message);
-  }
+function requestsFor({ name, group, path }: (typeof ALL_RESOURCES)[number], signal: AbortSignal): Request[] {
+  const common = { resource: name, group, idleMs: PATIENCE_MS, signal };
+  return [
+    { ...common, verb: 'list', path: `${path}?limit=1&resourceVersion=0` },
+    { ...common, verb: 'watch', path: `${path}?watch=true&resourceVersion=0&timeoutSeconds=1` },
+  ];
+}
+
+function nodeRequest(name: string, signal: AbortSignal): Request {
+  const path = `${RESOURCES.nodes.path}/${encodeURIComponent(name)}`;
+  return { verb: 'list', resource: 'nodes', group: '', path, idleMs: PATIENCE_MS, signal };
 }
 
 /** Undecided (the account may not read a single node) counts as yes. */

@@ -48,8 +48,6 @@ export interface Timing {
   /** A watch that lived so long proves that all is well again. */
   readonly healthyWatchMs: number;
   readonly backoff: BackoffTimes;
-  /** Between attempts at what RBAC does not allow or the server does not have. */
-  readonly deniedMs: number;
 }
 
 export const TIMING: Timing = {
@@ -61,11 +59,16 @@ export const TIMING: Timing = {
   shortWatchMs: 1_000,
   healthyWatchMs: 10_000,
   backoff: { firstMs: 800, longestMs: 30_000 },
-  deniedMs: 60_000,
 };
 
-/** What a watch cannot go on after. Where only the watch is not allowed, lists from time to time stand for it. */
-const NEEDS_LIST: ReadonlySet<FailureKind> = new Set(['expired', 'malformed', 'forbidden']);
+/** What a watch cannot go on after. */
+const NEEDS_LIST: ReadonlySet<FailureKind> = new Set(['expired', 'malformed']);
+
+/**
+ * Refused so often in a row, a watch is not allowed, and lists from time to time stand for it. Sooner it may be an API
+ * server that has just begun and not read its roles yet.
+ */
+const REFUSALS_TO_LIST = 4;
 
 /** An API server takes no request above 3 MiB and etcd no object above 1.5: this is for what is none. */
 const MAX_OBJECT_BYTES = 8 * 2 ** 20;
@@ -102,6 +105,8 @@ export class Reflector<T extends Trimmed> {
   #version: string | undefined;
   /** What a server has in its cache may be older than what is known here, or than what another server has forgotten. */
   #needsFresh = false;
+  /** Since the last attempt that was not refused. */
+  #refusals = 0;
   #running: Promise<void> = Promise.resolve();
 
   constructor(parts: ReflectorParts<T>) {
@@ -128,10 +133,11 @@ export class Reflector<T extends Trimmed> {
       } catch (error) {
         if (this.#stop.signal.aborted) return;
         const failure = asFailure(error);
-        if (NEEDS_LIST.has(failure.kind)) this.#version = undefined;
+        this.#refusals = failure.kind === 'forbidden' ? this.#refusals + 1 : 0;
+        if (NEEDS_LIST.has(failure.kind) || this.#refusals >= REFUSALS_TO_LIST) this.#version = undefined;
         this.#needsFresh ||= failure.kind === 'expired';
         events.failed(failure);
-        await this.#pause(this.#delay(failure));
+        await this.#pause(this.#backoff.next(failure.retryAfterMs));
       }
     }
   }
@@ -182,6 +188,7 @@ export class Reflector<T extends Trimmed> {
     try {
       const chunks = await this.#open('watch', query, access, timing.watchIdleMs, overdue.signal);
       events.watching();
+      this.#refusals = 0;
       const lines = new LineFrames(MAX_OBJECT_BYTES);
       for await (const chunk of chunks) {
         events.heard();
@@ -249,11 +256,6 @@ export class Reflector<T extends Trimmed> {
 
   #countOversized(count: number): void {
     for (let i = 0; i < count; i++) this.#parts.events.malformed();
-  }
-
-  #delay({ kind, retryAfterMs }: ApiFailure): number {
-    if (kind === 'forbidden' || kind === 'absent') return this.#parts.timing.deniedMs;
-    return this.#backoff.next(retryAfterMs);
   }
 
   #pause(ms: number): Promise<void> {

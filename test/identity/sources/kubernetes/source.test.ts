@@ -353,6 +353,18 @@ describe('what the account may not do', () => {
     await until(() => at('10.0.0.51') === 'later' && at('10.0.0.1') === undefined);
   });
 
+  it('may be lost for the moment in which a server begins: the watch goes on', async () => {
+    const server = await cluster();
+    const { source, shelf, at, lists, failures } = await startSource(server);
+    await until(() => shelf.synced && server.watchCount('pods') === 1);
+    server.once('watch', 'pods', forbidden('watch', 'pods'));
+    server.once('watch', 'pods', forbidden('watch', 'pods'));
+    server.endWatches('pods');
+    server.put('pods', pod('later', { ip: '10.0.0.52' }));
+    await until(() => at('10.0.0.52') === 'later');
+    expect([failures('forbidden'), lists('pods'), source.missing()]).toEqual([2, 1, undefined]);
+  });
+
   it('may be lost later: the last state stays', async () => {
     const server = await cluster();
     const { source, shelf, at, readiness } = await startSource(server);

@@ -244,7 +244,7 @@ class HurriedClock implements Clock {
   }
 
   schedule(delayMs: number, task: () => void): () => void {
-    if (delayMs > TIMING.deniedMs) return () => {};
+    if (delayMs > TIMING.backoff.longestMs) return () => {};
     this.#now += delayMs;
     const immediate = setImmediate(task);
     return () => clearImmediate(immediate);

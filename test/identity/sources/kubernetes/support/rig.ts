@@ -16,7 +16,6 @@ export const QUICK: Timing = {
   shortWatchMs: 0,
   healthyWatchMs: 0,
   backoff: { firstMs: 10, longestMs: 40 },
-  deniedMs: 30,
 };
 
 const undo: (() => Promise<unknown>)[] = [];
