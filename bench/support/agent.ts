@@ -19,15 +19,21 @@ export interface Agent {
   stop(): Promise<void>;
 }
 
-/** Exporters of the logs pipeline by id; undefined: the access log to /dev/null; {}: no logs pipeline. */
-export async function startAgent(logExporters?: Record<string, object>): Promise<Agent> {
+/**
+ * `logExporters`: of the logs pipeline, by id; undefined: the access log to /dev/null; {}: no logs pipeline.
+ * `identity`: the processor's section.
+ */
+export async function startAgent(
+  logExporters?: Record<string, object>,
+  identity: object = { sources: ['host'] },
+): Promise<Agent> {
   const directory = mkdtempSync(join(tmpdir(), 'tcpledger-bench-'));
   const port = await freePort();
   const logs = logExporters ?? { access_log: { output: '/dev/null' } };
   const pipeline = { receivers: ['ebpf_tcp'], processors: ['identity'] };
   const config = {
     receivers: { ebpf_tcp: {} },
-    processors: { identity: { sources: ['host'] } },
+    processors: { identity },
     exporters: { prometheus: { endpoint: `127.0.0.1:${port}` }, ...logs },
     service: {
       telemetry: { logs: { level: 'warn' } },

@@ -13,14 +13,16 @@ export class LineFrames {
   }
 
   /** The lines that end in this chunk, without their ends; empty ones are left out. */
-  *push(chunk: Buffer): IterableIterator<Buffer> {
+  push(chunk: Buffer): Buffer[] {
+    const lines: Buffer[] = [];
     let from = 0;
     for (let end = chunk.indexOf(NEWLINE); end >= 0; end = chunk.indexOf(NEWLINE, from)) {
       const line = this.#finish(chunk.subarray(from, end));
       from = end + 1;
-      if (line !== undefined && line.length > 0) yield line;
+      if (line !== undefined && line.length > 0) lines.push(line);
     }
     if (from < chunk.length) this.#keep(chunk.subarray(from));
+    return lines;
   }
 
   #keep(part: Buffer): void {

@@ -43,52 +43,36 @@ export class ListFrames {
   }
 
   /** The items that end in this chunk, as JSON text. @throws ApiFailure `malformed`. */
-  *push(chunk: Buffer): IterableIterator<Buffer> {
+  push(chunk: Buffer): Buffer[] {
+    const items: Buffer[] = [];
+    // The state in local variables: this loop sees every byte of a list, 80 MB of a cluster of 10,000 pods.
+    let depth = this.#depth;
+    let inString = this.#inString;
+    let escaped = this.#escaped;
     /** Where what is not yet put away begins: an item's bytes, or the envelope's. */
     let from = 0;
     for (let at = 0; at < chunk.length; at++) {
       const byte = chunk[at]!;
-      if (this.#inString) {
-        if (this.#escaped) this.#escaped = false;
-        else if (byte === BACKSLASH) this.#escaped = true;
-        else if (byte === QUOTE) this.#inString = false;
-        continue;
-      }
-      switch (byte) {
-        case QUOTE:
-          this.#inString = true;
-          break;
-        case OPEN_OBJECT:
-        case OPEN_LIST:
-          this.#depth++;
-          if (this.#inItems && this.#depth === ITEM_DEPTH) {
-            from = at;
-            this.#parts = [];
-            this.#partBytes = 0;
-          } else if (this.#depth === ITEM_DEPTH - 1 && byte === OPEN_LIST) {
-            this.#addEnvelope(chunk, from, at + 1);
-            from = at + 1;
-            this.#inItems = !this.#seenItems && /"items"\s*:\s*\[$/.test(this.#envelope);
-            this.#seenItems ||= this.#inItems;
-          }
-          break;
-        case CLOSE_OBJECT:
-        case CLOSE_LIST:
-          this.#depth--;
-          if (this.#parts !== undefined && this.#depth === ITEM_DEPTH - 1) {
-            const item = this.#finishItem(chunk.subarray(from, at + 1));
-            from = at + 1;
-            if (item !== undefined) yield item;
-          } else if (this.#inItems && this.#depth === ITEM_DEPTH - 2) {
-            this.#inItems = false;
-            from = at;
-          }
-          break;
-        default:
+      if (inString) {
+        if (escaped) escaped = false;
+        else if (byte === BACKSLASH) escaped = true;
+        else if (byte === QUOTE) inString = false;
+      } else if (byte === QUOTE) {
+        inString = true;
+      } else if (byte === OPEN_OBJECT || byte === OPEN_LIST) {
+        depth++;
+        if (depth <= ITEM_DEPTH) from = this.#opened(chunk, from, at, depth);
+      } else if (byte === CLOSE_OBJECT || byte === CLOSE_LIST) {
+        depth--;
+        if (depth < ITEM_DEPTH) from = this.#closed(chunk, from, at, depth, items);
       }
     }
+    this.#depth = depth;
+    this.#inString = inString;
+    this.#escaped = escaped;
     if (this.#parts !== undefined) this.#keepPart(chunk.subarray(from));
     else if (!this.#inItems) this.#addEnvelope(chunk, from, chunk.length);
+    return items;
   }
 
   /** After the last chunk. @throws ApiFailure `malformed` when the list is cut off or is none. */
@@ -103,6 +87,32 @@ export class ListFrames {
     const resourceVersion = asText(metadata?.resourceVersion);
     if (!resourceVersion) throw malformed('it has no metadata.resourceVersion');
     return { resourceVersion, next: asText(metadata?.continue) ?? '' };
+  }
+
+  /** A brace or a bracket leads to this depth. Returns where what is not yet put away begins. */
+  #opened(chunk: Buffer, from: number, at: number, depth: number): number {
+    if (this.#inItems && depth === ITEM_DEPTH) {
+      this.#parts = [];
+      this.#partBytes = 0;
+      return at;
+    }
+    if (depth !== ITEM_DEPTH - 1 || chunk[at] !== OPEN_LIST) return from;
+    this.#addEnvelope(chunk, from, at + 1);
+    this.#inItems = !this.#seenItems && /"items"\s*:\s*\[$/.test(this.#envelope);
+    this.#seenItems ||= this.#inItems;
+    return at + 1;
+  }
+
+  /** A brace or a bracket leads back to this depth. Returns as `#opened`. */
+  #closed(chunk: Buffer, from: number, at: number, depth: number, items: Buffer[]): number {
+    if (this.#parts !== undefined && depth === ITEM_DEPTH - 1) {
+      const item = this.#finishItem(chunk.subarray(from, at + 1));
+      if (item !== undefined) items.push(item);
+      return at + 1;
+    }
+    if (!this.#inItems || depth !== ITEM_DEPTH - 2) return from;
+    this.#inItems = false;
+    return at;
   }
 
   #keepPart(part: Buffer): void {

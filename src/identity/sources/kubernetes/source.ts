@@ -37,6 +37,9 @@ export const readAccessOf =
   () =>
     kubeconfig === '' ? inClusterAccess(process.env) : kubeconfigAccess(kubeconfig);
 
+/** Less than others: what an object costs, decoding and all, comes on top. */
+const SLICE_MS = 5;
+
 class KubernetesSource implements Source {
   readonly shelf: Shelf;
   readonly namesRemoteEnds = true;
@@ -56,7 +59,7 @@ class KubernetesSource implements Source {
     this.#readAccess = overrides.readAccess ?? readAccessOf(config);
     this.#client = createApiClient(this.#readAccess);
     this.shelf = directory.addShelf('kubernetes', '');
-    const breathe = createBreather();
+    const breathe = createBreather(SLICE_MS);
     this.#cluster = new Cluster({
       shelf: this.shelf,
       names: {
