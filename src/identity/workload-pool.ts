@@ -59,7 +59,7 @@ export class WorkloadPool {
     const key = namingKey(fields);
     const known = this.#byNaming.get(key);
     if (known) return known;
-    const workload: Workload = { ...fields, goneSinceMs: this.#now() };
+    const workload = createWorkload(fields, this.#now());
     this.#byNaming.set(key, workload);
     return workload;
   }
@@ -87,6 +87,25 @@ export class WorkloadPool {
       if (workload.goneSinceMs !== undefined && workload.goneSinceMs <= limit) this.#byNaming.delete(key);
     }
   }
+}
+
+/** Field by field: V8 gives each object that is spread a hidden class of its own, which is four times its size. */
+function createWorkload(fields: WorkloadFields, goneSinceMs: number): Workload {
+  return {
+    name: fields.name,
+    namespace: fields.namespace,
+    podName: fields.podName,
+    podUid: fields.podUid,
+    containerId: fields.containerId,
+    canonicalService: fields.canonicalService,
+    canonicalRevision: fields.canonicalRevision,
+    principal: fields.principal,
+    cluster: fields.cluster,
+    region: fields.region,
+    zone: fields.zone,
+    node: fields.node,
+    goneSinceMs,
+  };
 }
 
 /** Values are attacker-controlled text (pod labels): JSON keeps them apart whatever they contain. */

@@ -25,6 +25,8 @@ export class Backing {
   readonly #byEndpoint = new MultiMap<string, EndpointSlice>();
   /** One map for all endpoints of a slice. */
   readonly #ports = new Map<EndpointSlice, PortMap>();
+  /** What backs nothing but this slice's service. */
+  readonly #services = new Map<EndpointSlice, ReadonlyMap<ServiceKey, PortMap>>();
 
   constructor(parts: BackingParts) {
     this.#parts = parts;
@@ -34,7 +36,7 @@ export class Backing {
     if (old) {
       this.#byService.delete(serviceName(old), old);
       for (const endpoint of old.endpoints) this.#byEndpoint.delete(endpoint, old);
-      this.#ports.delete(old);
+      this.#forget(old);
     }
     if (now) {
       this.#byService.add(serviceName(now), now);
@@ -48,27 +50,42 @@ export class Backing {
   /** `name`: of a service that came, went, or has other ports. */
   serviceChanged(name: string): void {
     for (const slice of this.#byService.get(name)) {
-      this.#ports.delete(slice);
+      this.#forget(slice);
       this.#parts.concerned(slice.endpoints);
     }
   }
 
-  /** Of a pod: its uid and those addresses that are its own. */
+  /** Of a pod: its uid and those addresses that are its own. Pods of one slice have one map. */
   services(endpoints: Iterable<string>): ReadonlyMap<ServiceKey, PortMap> {
-    let services: Map<ServiceKey, PortMap> | undefined;
-    for (const endpoint of endpoints) {
-      for (const slice of this.#byEndpoint.get(endpoint)) {
-        const service = this.#parts.service(serviceName(slice));
-        if (!service) continue;
-        services ??= new Map();
-        const key = this.#parts.key(service);
-        const ports = this.#portsOf(slice, service);
-        const others = services.get(key);
-        // A dual-stack pod is in a slice of each family, as a rule with the same ports.
-        services.set(key, others && others !== ports ? new Map([...others, ...ports]) : ports);
-      }
+    const slices = new Set<EndpointSlice>();
+    for (const endpoint of endpoints) for (const slice of this.#byEndpoint.get(endpoint)) slices.add(slice);
+    if (slices.size === 0) return NONE;
+    const [only] = slices;
+    if (slices.size > 1 || !only) return this.#joined(slices);
+    const known = this.#services.get(only);
+    if (known) return known;
+    const services = this.#joined(slices);
+    this.#services.set(only, services);
+    return services;
+  }
+
+  #joined(slices: Iterable<EndpointSlice>): ReadonlyMap<ServiceKey, PortMap> {
+    const services = new Map<ServiceKey, PortMap>();
+    for (const slice of slices) {
+      const service = this.#parts.service(serviceName(slice));
+      if (!service) continue;
+      const key = this.#parts.key(service);
+      const ports = this.#portsOf(slice, service);
+      const others = services.get(key);
+      // A dual-stack pod is in a slice of each family, as a rule with the same ports.
+      services.set(key, others ? new Map([...others, ...ports]) : ports);
     }
-    return services ?? NONE;
+    return services;
+  }
+
+  #forget(slice: EndpointSlice): void {
+    this.#ports.delete(slice);
+    this.#services.delete(slice);
   }
 
   #portsOf(slice: EndpointSlice, service: KubeService): PortMap {

@@ -2,6 +2,7 @@
 
 import { fullLength } from '../../../semconv/address.ts';
 import type { PortMap, ServiceKey, ServiceObject, Vip, WorkloadObject } from '../../objects.ts';
+import { shared } from './shared-text.ts';
 import type { KubeNode, KubeService, Namespace, Pod } from './trimmed.ts';
 
 export interface ClusterNames {
@@ -36,7 +37,7 @@ export function podWorkload(
       containerId: undefined,
       canonicalService: pod.canonicalService,
       canonicalRevision: pod.canonicalRevision,
-      principal: `spiffe://${names.trustDomain}/ns/${pod.namespace}/sa/${pod.serviceAccount}`,
+      principal: shared(`spiffe://${names.trustDomain}/ns/${pod.namespace}/sa/${pod.serviceAccount}`),
       cluster: names.clusterId,
       region: node?.region,
       zone: node?.zone,

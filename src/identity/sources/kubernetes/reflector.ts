@@ -13,6 +13,7 @@ import { asRecord, asText, type JsonRecord } from './json.ts';
 import { LineFrames } from './line-frames.ts';
 import { ListFrames } from './list-frames.ts';
 import type { Trim, Trimmed } from './trimmed.ts';
+import { holdYoungGeneration } from './young-generation.ts';
 
 /** A resource of the API, and what is kept of its objects. */
 export interface Resource<T extends Trimmed> {
@@ -128,7 +129,10 @@ export class Reflector<T extends Trimmed> {
     while (!this.#stop.signal.aborted) {
       try {
         const access = await this.#parts.client.access();
-        if (this.#version === undefined) await this.#list(access);
+        if (this.#version === undefined) {
+          const letGrow = holdYoungGeneration();
+          await this.#list(access).finally(letGrow);
+        }
         await this.#watch(access);
       } catch (error) {
         if (this.#stop.signal.aborted) return;

@@ -4,6 +4,7 @@
  */
 import { canonicalAddress } from '../../../semconv/address.ts';
 import { asList, asPort, asRecord, asText, asTexts, type JsonRecord, textAt } from './json.ts';
+import { shared } from './shared-text.ts';
 import { type Naming, podNaming } from './workload-name.ts';
 
 export interface Trimmed {
@@ -79,7 +80,7 @@ function namesOf(raw: JsonRecord): Names | undefined {
   const uid = asText(metadata?.uid);
   const name = asText(metadata?.name);
   if (!metadata || !uid || !name) return undefined;
-  return { metadata, uid, name, namespace: asText(metadata.namespace) ?? '' };
+  return { metadata, uid, name, namespace: shared(asText(metadata.namespace) ?? '') };
 }
 
 /** A config hash as kubelet makes it. Anything else, a real uid above all, could take another pod's name. */
@@ -97,8 +98,8 @@ export const trimPod: Trim<Pod> = (raw) => {
     name,
     namespace,
     ...podNaming(name, metadata),
-    node: asText(spec?.nodeName) ?? '',
-    serviceAccount: asText(spec?.serviceAccountName) || 'default',
+    node: shared(asText(spec?.nodeName) ?? ''),
+    serviceAccount: shared(asText(spec?.serviceAccountName) || 'default'),
     addresses: addressesOf(
       asText(status?.podIP),
       asList(status?.podIPs).map((item) => asText(asRecord(item)?.ip)),

@@ -3,9 +3,13 @@
  * here as in istiod's, ztunnel's and Kiali's eyes. Pure; all that is read is labels, names and owners.
  */
 import { asList, asRecord, asText, type JsonRecord, textAt } from './json.ts';
+import { shared } from './shared-text.ts';
 
 /** A CronJob's Job has the scheduled time behind its name: minutes (8 digits) or seconds (10) since the epoch. */
 const CRON_JOB = /(.+)-\d{8,10}$/;
+
+const SERVICE_LABELS = ['service.istio.io/canonical-name', 'app.kubernetes.io/name', 'app'];
+const REVISION_LABELS = ['service.istio.io/canonical-revision', 'app.kubernetes.io/version', 'version'];
 
 export interface Naming {
   /** Label *_workload. */
@@ -18,14 +22,13 @@ export interface Naming {
 /** `metadata` of a pod. */
 export function podNaming(podName: string, metadata: JsonRecord): Naming {
   const labels = asRecord(metadata.labels);
-  const workload = workloadName(podName, metadata, labels);
+  const workload = shared(workloadName(podName, metadata, labels));
+  const service = firstPresent(labels, SERVICE_LABELS, workload);
+  const revision = firstPresent(labels, REVISION_LABELS, 'latest');
   return {
     workload,
-    canonicalService:
-      firstPresent(labels, ['service.istio.io/canonical-name', 'app.kubernetes.io/name', 'app'], workload) || undefined,
-    canonicalRevision:
-      firstPresent(labels, ['service.istio.io/canonical-revision', 'app.kubernetes.io/version', 'version'], 'latest') ||
-      undefined,
+    canonicalService: service === '' ? undefined : shared(service),
+    canonicalRevision: revision === '' ? undefined : shared(revision),
   };
 }
 
