@@ -23,7 +23,7 @@ export interface Access {
 /** @throws TcpledgerError TCPL_E_CONFIG that says which file or key is wrong and what to do. */
 export type ReadAccess = () => Promise<Access>;
 
-export const SERVICE_ACCOUNT = '/var/run/secrets/kubernetes.io/serviceaccount';
+const SERVICE_ACCOUNT = '/var/run/secrets/kubernetes.io/serviceaccount';
 
 /** The service account that kubelet mounts into each pod. @throws as ReadAccess. */
 export async function inClusterAccess(env: NodeJS.ProcessEnv, folder: string = SERVICE_ACCOUNT): Promise<Access> {

@@ -10,7 +10,7 @@ import { FakeLogger, FakeTelemetry, sourceSettings } from '../../../fakes.ts';
 import { ScriptedServer } from './scripted-server.ts';
 
 /** Waits are short, silences long: whatever a test does not provoke does not happen. */
-export const QUICK: Timing = {
+const QUICK: Timing = {
   ...TIMING,
   pageSize: 3,
   shortWatchMs: 0,
@@ -42,7 +42,7 @@ export async function startSource(server: ScriptedServer, options: RigOptions = 
   return rig;
 }
 
-export async function createSource(server: ScriptedServer, { timing, config, access }: RigOptions = {}) {
+async function createSource(server: ScriptedServer, { timing, config, access }: RigOptions = {}) {
   const logger = new FakeLogger();
   const telemetry = new FakeTelemetry();
   const directory = new Directory(systemClock);
