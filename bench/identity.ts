@@ -72,6 +72,8 @@ const source: PairSource = {
     cgroupId: 0n,
     netns: 1,
     executable: '',
+    dialledAddress: '',
+    dialledPort: 0,
     createdNs: 1,
   }),
   renew: () => {},

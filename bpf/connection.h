@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Connections: what is remembered of a socket from its SYN_SENT or ESTABLISHED to its CLOSE, and how its counters are
- * claimed without counting a byte twice.
+ * Connections: what is remembered of a socket from its SYN_SENT or ESTABLISHED to its CLOSE, where it is found, and how
+ * its counters are claimed without counting a byte twice.
  */
 #ifndef TCPLEDGER_CONNECTION_H
 #define TCPLEDGER_CONNECTION_H
@@ -11,9 +11,9 @@
 #include "state.h"
 
 /*
- * A claim word: the low 16 bits of the connection's id above 48 bits of the value already counted. conns reuses its
- * elements at once, so a settle may hold the element of a connection that has just ended: the tag makes its
- * compare-and-swap fail on the next tenant's word.
+ * A claim word: the low 16 bits of the connection's id above 48 bits of the value already counted. A place is let again
+ * at once, so a settle may hold the place of a connection that has just ended: the tag makes its compare-and-swap fail on
+ * the next tenant's word.
  */
 #define CLAIM_BITS 48
 #define CLAIM_MASK ((1ULL << CLAIM_BITS) - 1)
@@ -28,33 +28,78 @@ enum claimed {
 	CLAIMS,
 };
 
+/* How far a connect has come. */
+enum dial {
+	DIAL_UNSEEN,  /* the connect hook is not attached, or was passed by */
+	DIAL_BEGUN,   /* the connect hook has seen it, and no transition has followed yet */
+	DIAL_FOLLOWED, /* SYN_SENT came; the address that was dialled is kept until the connection is counted */
+};
+
 struct connection {
-	__u64 id;        /* 0 as soon as the close begins */
+	__u64 id;        /* 0 as soon as the close begins, and in a free place */
 	__u64 opened_ns; /* CLOCK_BOOTTIME: SYN sent (source), established (destination), adopted */
-	__u64 established_ns;
-	__u64 claims[CLAIMS];
-	__u64 sent_before;     /* of an adopted connection: what had been exchanged before */
-	__u64 received_before;
+	__u64 established_ns; /* 0 before, and in a free place */
+	union {
+		__u64 claims[CLAIMS];
+		struct { /* before the establishment: where the connect came from */
+			__u64 cgroup_id;
+			__u32 netns;
+		};
+	};
+	union {
+		struct { /* of an adopted connection: what had been exchanged before */
+			__u64 sent_before;
+			__u64 received_before;
+		};
+		__u8 dialled_ip[16]; /* before the establishment, unless dial is DIAL_UNSEEN */
+	};
 	__u32 slot;
 	__u32 pid;
 	__u16 local_port;
-	__u16 remote_port;
+	__u16 remote_port; /* before the establishment: the port that was dialled */
 	__u8 role;
 	__u8 adopted;
 	__u8 syn_acked; /* bytes_acked counts the SYN: it was sent by this end */
-	__u8 reserved;
+	__u8 dial;
 	__u32 sent_base; /* bytes_acked without the SYN, less snd_una, modulo 2^32: the same as long as the connection lasts */
-	__u32 reserved2;
+	__u32 place; /* its own index in conns */
 	char comm[COMM_SIZE];
 };
-_Static_assert(sizeof(struct connection) == 128, "with its key of 8 bytes an element of conns holds 136");
+_Static_assert(sizeof(struct connection) == 128, "a connection is two whole cache lines");
 
+/*
+ * A hash table of our own, since inserting into the kernel's and deleting again is a third of a socket's whole time: a
+ * copy of the element, a free list and a lock each. Here a socket's address leads to a bucket of 16 places; a place is
+ * taken by compare-and-swap and filled where it lies. Only a socket's own transitions look it up, one at a time, so the
+ * only races are with settles, with adoption and for free places. There are twice to four times as many places as
+ * connections are tracked; one whose bucket is full is not tracked, as if all were.
+ */
+#define BUCKET_SOCKETS 16
+
+struct socket_bucket {
+	__u64 sockets[BUCKET_SOCKETS]; /* addresses of struct sock; 0: free */
+};
+
+/* Mapped arrays begin on a page: a connection never shares a cache line. */
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 65536); /* max_connections */
-	__type(key, __u64); /* address of the struct sock */
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 8192); /* by max_connections */
+	__type(key, __u32);
+	__type(value, struct socket_bucket);
+} sockets SEC(".maps");
+
+/* Place 16 b + i belongs to socket i of bucket b. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 131072); /* by max_connections */
+	__type(key, __u32);
 	__type(value, struct connection);
 } conns SEC(".maps");
+
+/* Set by the loader: how many buckets there are, a power of two, less one. */
+const volatile __u32 bucket_mask = 0;
 
 /*
  * Connection ids: four times the nanoseconds from the boot to the loading of the program, plus a sequence. Unique within a
@@ -77,6 +122,81 @@ static __always_inline __u64 new_id(void)
 	if (id & 0xffff)
 		return id;
 	return id_base + __sync_fetch_and_add(next, 1) * cpus + bpf_get_smp_processor_id();
+}
+
+static __always_inline struct socket_bucket *bucket_of(__u64 socket, __u32 *number)
+{
+	__u64 low;
+
+	/* half an address is no pointer to the verifier, and may be reckoned with; clang would halve it by shifts */
+	asm("r0 = %1; w0 = w0; %0 = r0" : "=r"(low) : "r"(socket) : "r0");
+	/* Fibonacci hashing: the upper half of the product depends on every bit */
+	*number = (__u32)(low * 0x9e3779b97f4a7c15ULL >> 32) & bucket_mask;
+	return bpf_map_lookup_elem(&sockets, number);
+}
+
+static __always_inline struct connection *get_connection(__u32 place)
+{
+	return bpf_map_lookup_elem(&conns, &place);
+}
+
+/* The connection of a socket that is not at `except`, or NULL. */
+static __always_inline struct connection *other_connection_of(__u64 socket, __u32 except)
+{
+	struct connection *conn;
+	__u32 number;
+	struct socket_bucket *bucket = bucket_of(socket, &number);
+
+	if (!bucket)
+		return NULL;
+	for (int i = 0; i < BUCKET_SOCKETS; i++) {
+		if (bucket->sockets[i] != socket)
+			continue;
+		conn = get_connection(number * BUCKET_SOCKETS + i);
+		/* an ended one is about to leave */
+		if (conn && *(volatile __u64 *)&conn->id && conn->place != except)
+			return conn;
+	}
+	return NULL;
+}
+
+#define NOWHERE (~0U)
+
+static __always_inline struct connection *connection_of(__u64 socket)
+{
+	return other_connection_of(socket, NOWHERE);
+}
+
+/* A free place for the socket, which is the caller's to fill, the id last but for the establishment. NULL: none is free. */
+static __always_inline struct connection *take_place(__u64 socket)
+{
+	struct connection *conn;
+	__u32 number;
+	struct socket_bucket *bucket = bucket_of(socket, &number);
+
+	if (!bucket)
+		return NULL;
+	for (int i = 0; i < BUCKET_SOCKETS; i++) {
+		if (*(volatile __u64 *)&bucket->sockets[i] ||
+		    __sync_val_compare_and_swap(&bucket->sockets[i], 0, socket))
+			continue;
+		conn = get_connection(number * BUCKET_SOCKETS + i);
+		if (conn)
+			conn->place = number * BUCKET_SOCKETS + i;
+		return conn;
+	}
+	return NULL;
+}
+
+/* Of a connection that has ended. */
+static __always_inline void leave_place(__u64 socket, struct connection *conn)
+{
+	__u32 place = conn->place, number = place / BUCKET_SOCKETS;
+	struct socket_bucket *bucket = bpf_map_lookup_elem(&sockets, &number);
+
+	*(volatile __u64 *)&conn->established_ns = 0;
+	if (!bucket || __sync_val_compare_and_swap(&bucket->sockets[place % BUCKET_SOCKETS], socket, 0) != socket)
+		count_error(OP_CONNS_DELETE);
 }
 
 /* What a socket's counters say: payload bytes and segments, from the start of the connection. */

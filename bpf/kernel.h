@@ -19,6 +19,7 @@
 
 #define AF_INET 2
 #define AF_INET6 10
+#define SOCK_STREAM 1
 #define IPPROTO_TCP 6
 #define PF_KTHREAD 0x00200000 /* include/linux/sched.h */
 

@@ -35,8 +35,11 @@ struct pair {
 	__u8 role;
 	__u8 kind;
 	char comm[COMM_SIZE]; /* zero unless state.by_executable */
+	__u8 dialled_ip[16];  /* what the application connected to; zero unless a load balancer on the socket changed it */
+	__u16 dialled_port;
+	__u16 reserved[3];
 };
-_Static_assert(sizeof(struct pair) == 64, "pair is a hash key without padding");
+_Static_assert(sizeof(struct pair) == 88, "pair is a hash key without padding");
 
 /* Reasons of connects that failed. Twin: CONNECT_ERRORS in src/semconv/pair-fields.ts. */
 enum connect_error {
@@ -65,38 +68,39 @@ enum histogram {
  * same `changes` twice has missed nothing that was finished. The number of open connections is not kept: it is opened +
  * adopted - failed - closed.
  *
- * Laid out by cache line, since two CPUs that count in one slot hand its lines to and fro: a close touches lines 1 to 3
- * and a line of each histogram that it adds to.
+ * Laid out by cache line, since two CPUs that count in one slot hand its lines to and fro: what nearly every connection
+ * changes is in lines 2 and 3, and a line of each histogram.
  */
 struct slot {
 	struct pair pair;
-	/* line 1 */
 	__u32 generation;
 	__u32 reserved;
 	__u64 created_ns; /* CLOCK_BOOTTIME; 0: never used */
-	__u64 changes;    /* raised by every update */
-	__u64 opened;     /* established, or failed to */
-	__u64 closed;
-	__u64 failed;
-	__u64 adopted;
-	__u64 resets_received;
+	__u64 retransmitted;
+	__u64 lost;
+	__u64 reserved2;
 	/* line 2 */
+	__u64 changes; /* raised by every update */
+	__u64 opened;  /* established, or failed to */
+	__u64 closed;
 	__u64 sent;
 	__u64 received;
 	__u64 segments_sent;
 	__u64 segments_received;
-	__u64 retransmitted;
-	__u64 lost;
-	__u64 resets_sent;
-	__u64 reserved2;
+	__u64 adopted;
 	/* line 3 */
 	__u64 sums[HISTOGRAMS]; /* ns */
-	__u32 errors[CONNECT_ERRORS];
+	__u64 failed;
+	__u64 resets_sent;
+	__u64 resets_received;
+	__u64 reserved3;
 	/* a line each */
 	__u32 buckets[HISTOGRAMS][BUCKETS];
+	__u32 errors[CONNECT_ERRORS];
+	__u32 reserved4[8];
 };
-_Static_assert(sizeof(struct slot) == 512, "a slot is half a KiB, in whole cache lines");
-_Static_assert(__builtin_offsetof(struct slot, sent) == 128, "line 2");
+_Static_assert(sizeof(struct slot) == 576, "a slot is whole cache lines");
+_Static_assert(__builtin_offsetof(struct slot, changes) == 128, "line 2");
 _Static_assert(__builtin_offsetof(struct slot, sums) == 192, "line 3");
 _Static_assert(__builtin_offsetof(struct slot, buckets) == 256, "line 4");
 

@@ -123,12 +123,12 @@ static __always_inline void inherit_owner(struct connection *conn, const struct 
 	__builtin_memcpy(conn->comm, owner->comm, COMM_SIZE);
 }
 
-static __always_inline void set_executable(struct pair *pair, const struct connection *conn)
+static __always_inline void set_executable(struct pair *pair, const char comm[COMM_SIZE])
 {
 	struct state *st = get_state();
 
 	if (st && st->by_executable)
-		__builtin_memcpy(pair->comm, conn->comm, COMM_SIZE);
+		__builtin_memcpy(pair->comm, comm, COMM_SIZE);
 }
 
 /* `id` is apart: that of an ending connection is zeroed already. */
@@ -169,6 +169,77 @@ static __always_inline __u64 end_connection(struct connection *conn)
 	return __sync_lock_test_and_set(&conn->id, 0);
 }
 
+/* The second half of ::ffff:0.0.0.0. */
+#define V4_UNSPECIFIED ((__u64)bpf_htonl(0xffff))
+
+/*
+ * What the application dialled, into the pair of what it was connected to, where a load balancer on the socket (a connect
+ * program, as Cilium's or Kmesh's) has put another address in its place.
+ */
+static __always_inline void set_dialled(struct pair *pair, const struct connection *conn)
+{
+	const __u64 *dialled = (const __u64 *)conn->dialled_ip, *remote = (const __u64 *)pair->remote_ip;
+
+	if (conn->dial != DIAL_FOLLOWED ||
+	    (dialled[0] == remote[0] && dialled[1] == remote[1] && conn->remote_port == pair->service_port))
+		return;
+	/* the unspecified address is this machine to the kernel */
+	if (!dialled[0] && (!dialled[1] || dialled[1] == V4_UNSPECIFIED))
+		return;
+	__builtin_memcpy(pair->dialled_ip, conn->dialled_ip, 16);
+	pair->dialled_port = conn->remote_port;
+}
+
+/*
+ * A connect that no transition followed: there was no route, or the machine's own policy forbade it. How it failed only
+ * its application was told.
+ */
+static __always_inline void on_silent_failure(struct connection *conn, __u64 id)
+{
+	struct pair pair = {};
+	struct record *record;
+	struct slot *slot;
+
+	/* no address had been chosen for this end */
+	if (((const __u32 *)conn->dialled_ip)[2] == bpf_htonl(0xffff))
+		copy_v4(pair.local_ip, 0);
+	__builtin_memcpy(pair.remote_ip, conn->dialled_ip, 16);
+	pair.cgroup_id = conn->cgroup_id;
+	pair.netns = conn->netns;
+	pair.service_port = conn->remote_port;
+	pair.role = ROLE_SOURCE;
+	if (!count_loopback && is_loopback(pair.remote_ip))
+		return;
+	set_executable(&pair, conn->comm);
+	conn->slot = slot_of(&pair);
+	slot = get_slot(conn->slot);
+	if (!slot)
+		return;
+	add(&slot->opened, 1);
+	add(&slot->failed, 1);
+	__sync_fetch_and_add(&slot->errors[CONNECT_OTHER], 1);
+	slot_changed(slot);
+
+	record = reserve_record(RECORD_FAIL);
+	if (!record)
+		return;
+	__builtin_memset(record, 0, sizeof(*record));
+	record->id = id;
+	record->opened_ns = conn->opened_ns;
+	record->time_ns = conn->opened_ns;
+	__builtin_memcpy(record->local_ip, pair.local_ip, 16);
+	__builtin_memcpy(record->remote_ip, pair.remote_ip, 16);
+	record->slot = conn->slot;
+	record->generation = slot->generation;
+	record->pid = conn->pid;
+	record->remote_port = conn->remote_port;
+	record->event = EVENT_FAIL;
+	record->role = ROLE_SOURCE;
+	record->connect_error = CONNECT_OTHER;
+	__builtin_memcpy(record->comm, conn->comm, COMM_SIZE);
+	submit_record(record);
+}
+
 /*
  * The end of a connection whose transition to CLOSE was not seen: adoption reads a socket's state, and may be late with
  * the connection that it makes of it. What it had gained since the last settle is not known any more.
@@ -184,32 +255,53 @@ static __always_inline void on_missed_close(struct connection *conn)
 	slot_changed(slot);
 }
 
-/* 0, or why there is no room. */
-static __always_inline long insert_connection(const __u64 *key, const struct connection *conn)
+/* In a place that was just taken, or in none. It is found as soon as it has an id. */
+static __always_inline void begin_connection(struct connection *conn, __u8 role, __u64 now)
 {
-	long failed = bpf_map_update_elem(&conns, key, conn, BPF_NOEXIST);
-	struct connection *former;
+	__u32 place = conn->place;
 
-	if (failed != -EEXIST)
-		return failed;
-	former = bpf_map_lookup_elem(&conns, key);
-	if (former && end_connection(former) && former->established_ns)
+	__builtin_memset(conn, 0, sizeof(*conn));
+	conn->place = place;
+	conn->opened_ns = now;
+	conn->role = role;
+}
+
+/* A connection that the socket had before, or that adoption has made of it meanwhile, goes. */
+static __always_inline void drop_former(__u64 socket, __u32 except)
+{
+	struct connection *former = other_connection_of(socket, except);
+	__u64 id = former ? end_connection(former) : 0;
+
+	/* else a settle drops it */
+	if (!former || !id)
+		return;
+	if (former->established_ns)
 		on_missed_close(former);
-	return bpf_map_update_elem(&conns, key, conn, BPF_ANY);
+	else if (former->dial == DIAL_BEGUN)
+		on_silent_failure(former, id);
+	leave_place(socket, former);
 }
 
 /* Connect: tcp_v4_connect, tcp_v6_connect, in process context. The local port is not chosen yet. */
 static __always_inline void on_syn_sent(const struct sock *sk)
 {
-	__u64 key = (__u64)sk;
-	struct connection conn = {};
+	__u64 socket = (__u64)sk;
+	struct connection *conn = connection_of(socket);
 
-	conn.id = new_id();
-	conn.opened_ns = bpf_ktime_get_boot_ns();
-	conn.role = ROLE_SOURCE;
-	conn.pid = current_process(conn.comm);
+	if (conn && conn->dial == DIAL_BEGUN) {
+		conn->pid = current_process(conn->comm);
+		conn->dial = DIAL_FOLLOWED;
+		return;
+	}
+	if (conn)
+		drop_former(socket, NOWHERE);
 	/* full: tried again when the connection is established; its opening is then the handshake's end */
-	insert_connection(&key, &conn);
+	conn = take_place(socket);
+	if (!conn)
+		return;
+	begin_connection(conn, ROLE_SOURCE, bpf_ktime_get_boot_ns());
+	conn->pid = current_process(conn->comm);
+	conn->id = new_id();
 }
 
 /*
@@ -218,57 +310,58 @@ static __always_inline void on_syn_sent(const struct sock *sk)
  */
 static __always_inline void on_established(const struct sock *sk, const struct tcp_sock *tp, int old_state)
 {
-	__u64 key = (__u64)sk, now = bpf_ktime_get_boot_ns();
+	__u64 socket = (__u64)sk, now = bpf_ktime_get_boot_ns();
 	/* a child that nobody has accepted cannot be known */
-	struct connection *known = old_state == TCP_SYN_RECV && !sk->sk_socket ? NULL : bpf_map_lookup_elem(&conns, &key);
-	struct connection fresh = {};
-	struct connection *conn = known ?: &fresh;
+	struct connection *known = old_state == TCP_SYN_RECV && !sk->sk_socket ? NULL : connection_of(socket);
+	__u8 role = known ? known->role : old_state == TCP_SYN_SENT ? ROLE_SOURCE : ROLE_DESTINATION;
+	__u16 local_port = local_port_of(tp), remote_port = bpf_ntohs(sk->__sk_common.skc_dport);
+	struct connection *conn = known, *placed = known;
+	struct connection stand_in;
 	struct pair pair = {};
 	struct record *record;
 	struct slot *slot;
 	struct state *st;
 
-	if (!known) {
-		fresh.opened_ns = now;
-		fresh.role = old_state == TCP_SYN_SENT ? ROLE_SOURCE : ROLE_DESTINATION;
-	}
-	conn->local_port = local_port_of(tp);
-	conn->remote_port = bpf_ntohs(sk->__sk_common.skc_dport);
-	read_pair(sk, &pair, conn->role, conn->local_port, conn->remote_port);
+	read_pair(sk, &pair, role, local_port, remote_port);
 	if (!count_loopback && is_loopback(pair.remote_ip)) {
-		if (known)
-			bpf_map_delete_elem(&conns, &key);
+		if (known && end_connection(known))
+			leave_place(socket, known);
 		return;
 	}
 	if (!known) {
-		fresh.id = new_id();
-#pragma unroll
-		for (int i = 0; i < CLAIMS; i++)
-			fresh.claims[i] = claim_word(fresh.id, 0);
-		if (fresh.role == ROLE_DESTINATION)
-			inherit_owner(&fresh, &pair);
-	} else {
-#pragma unroll
-		for (int i = 0; i < CLAIMS; i++)
-			known->claims[i] = claim_word(known->id, 0);
+		if (old_state == TCP_SYN_RECV)
+			drop_former(socket, NOWHERE);
+		placed = take_place(socket);
+		conn = placed ?: &stand_in;
+		begin_connection(conn, role, now);
+		conn->id = new_id();
+		if (role == ROLE_DESTINATION)
+			inherit_owner(conn, &pair);
 	}
-	set_executable(&pair, conn);
-	conn->slot = slot_of(&pair);
+	set_dialled(&pair, conn);
+	conn->sent_before = 0;
+	conn->received_before = 0;
+	conn->local_port = local_port;
+	conn->remote_port = remote_port;
+#pragma unroll
+	for (int i = 0; i < CLAIMS; i++)
+		conn->claims[i] = claim_word(conn->id, 0);
 	begin_sent(tp, conn);
-	if (known) {
-		/* last, by an exchange: a settle takes a connection with an establishment for one with a slot */
-		__sync_lock_test_and_set(&known->established_ns, now);
+	set_executable(&pair, conn->comm);
+	if (placed) {
+		conn->slot = slot_of(&pair);
 	} else {
-		fresh.established_ns = now;
-		if (insert_connection(&key, &fresh)) {
-			st = get_state();
-			if (!st)
-				return;
-			__sync_fetch_and_add(&st->untracked, 1);
-			__sync_fetch_and_add(&st->overflow_unattributed, 1);
-			fresh.slot = unattributed_slot(fresh.role);
-		}
+		st = get_state();
+		if (!st)
+			return;
+		__sync_fetch_and_add(&st->untracked, 1);
+		__sync_fetch_and_add(&st->overflow_unattributed, 1);
+		conn->slot = unattributed_slot(role);
 	}
+	/* last, by an exchange: a settle takes a connection with an establishment for one with a slot */
+	__sync_lock_test_and_set(&conn->established_ns, now);
+	if (!known && role == ROLE_SOURCE)
+		drop_former(socket, placed ? placed->place : NOWHERE);
 	slot = get_slot(conn->slot);
 	if (!slot)
 		return;
@@ -295,12 +388,13 @@ static __always_inline void on_failure(const struct sock *sk, const struct tcp_s
 	struct record *record;
 	struct slot *slot;
 
-	conn->local_port = local_port_of(tp);
-	conn->remote_port = bpf_ntohs(sk->__sk_common.skc_dport);
-	read_pair(sk, &pair, conn->role, conn->local_port, conn->remote_port);
+	read_pair(sk, &pair, conn->role, local_port_of(tp), bpf_ntohs(sk->__sk_common.skc_dport));
 	if (!count_loopback && is_loopback(pair.remote_ip))
 		return;
-	set_executable(&pair, conn);
+	set_dialled(&pair, conn);
+	conn->local_port = local_port_of(tp);
+	conn->remote_port = bpf_ntohs(sk->__sk_common.skc_dport);
+	set_executable(&pair, conn->comm);
 	conn->slot = slot_of(&pair);
 	slot = get_slot(conn->slot);
 	if (!slot)
@@ -503,8 +597,8 @@ static __always_inline void on_listen(const struct sock *sk)
 
 static __always_inline void on_end(const struct sock *sk, const struct tcp_sock *tp, int old_state)
 {
-	__u64 key = (__u64)sk;
-	struct connection *conn = bpf_map_lookup_elem(&conns, &key);
+	__u64 socket = (__u64)sk;
+	struct connection *conn = connection_of(socket);
 	__u64 id = conn ? end_connection(conn) : 0;
 
 	if (!conn || !id) {
@@ -525,9 +619,7 @@ static __always_inline void on_end(const struct sock *sk, const struct tcp_sock 
 		on_close(sk, tp, conn, id, old_state);
 	else
 		on_failure(sk, tp, conn, id);
-	/* one that stays is nobody's, and the next socket at this address takes its place */
-	if (bpf_map_delete_elem(&conns, &key))
-		count_error(OP_CONNS_DELETE);
+	leave_place(socket, conn);
 }
 
 /*
@@ -536,12 +628,10 @@ static __always_inline void on_end(const struct sock *sk, const struct tcp_sock 
  */
 static __always_inline bool is_used_child(const struct sock *sk, const struct tcp_sock *tp, int old_state)
 {
-	__u64 key = (__u64)sk;
-
 	if (old_state != TCP_SYN_RECV || (!tp->bytes_received && !tp->bytes_sent && !sk->sk_socket))
 		return false;
 	/* known: not a child but a simultaneous open, and it has failed */
-	return !bpf_map_lookup_elem(&conns, &key);
+	return !connection_of((__u64)sk);
 }
 
 /*
@@ -645,22 +735,46 @@ int BPF_PROG(tcpledger_again, const struct sock *sk, int old_state, int new_stat
 	return on_transition(sk, old_state, new_state);
 }
 
-/* One connection of conns, while other CPUs open and close. */
-static long settle_connection(struct bpf_map *map, __u64 *key, struct connection *conn, void *context)
+/* A connect's first transition follows the hook in the same system call: one that has none by now has failed. */
+#define DIAL_TIMEOUT_NS 3000000000ULL
+
+static __always_inline void settle_connect(struct connection *conn, __u64 id, __u64 socket)
 {
-	__u64 id = *(volatile __u64 *)&conn->id;
-	__u64 established_ns = *(volatile __u64 *)&conn->established_ns;
-	__u64 gained[CLAIMS], any = 0, socket;
+	if (*(volatile __u8 *)&conn->dial != DIAL_BEGUN || bpf_ktime_get_boot_ns() - conn->opened_ns < DIAL_TIMEOUT_NS ||
+	    __sync_val_compare_and_swap(&conn->id, id, 0) != id)
+		return;
+	on_silent_failure(conn, id);
+	leave_place(socket, conn);
+}
+
+/*
+ * The connection in one place, while other CPUs open and close. Not static, so that the verifier reads it once and not
+ * once for each of a bucket's places.
+ */
+__noinline int settle_connection(__u32 place)
+{
+	__u32 number = place / BUCKET_SOCKETS;
+	struct socket_bucket *bucket = bpf_map_lookup_elem(&sockets, &number);
+	struct connection *conn = get_connection(place);
+	__u64 gained[CLAIMS], any = 0, id, established_ns, socket, *owner;
 	unsigned char socket_state = 0;
 	struct reading live;
 	struct slot *slot;
 
-	(*(__u64 *)context)++;
-	if (!id || !established_ns)
+	if (!conn || !bucket)
 		return 0;
-	/* the key after the id: an element that is reused in between has another id, and is found out below */
+	owner = &bucket->sockets[place % BUCKET_SOCKETS];
+	id = *(volatile __u64 *)&conn->id;
+	established_ns = *(volatile __u64 *)&conn->established_ns;
+	if (!id)
+		return 0;
+	/* the owner after the id: a place that is let again in between has another id, and is found out below */
 	full_barrier();
-	socket = *(volatile __u64 *)key;
+	socket = *(volatile __u64 *)owner;
+	if (!established_ns) {
+		settle_connect(conn, id, socket);
+		return 0;
+	}
 	slot = get_slot(*(volatile __u32 *)&conn->slot);
 	if (!slot)
 		return 0;
@@ -670,7 +784,7 @@ static long settle_connection(struct bpf_map *map, __u64 *key, struct connection
 	}
 	/* the close zeroes the id before the socket is anybody else's: unchanged, the reading was this connection's */
 	full_barrier();
-	if (*(volatile __u64 *)key != socket || *(volatile __u64 *)&conn->id != id)
+	if (*(volatile __u64 *)owner != socket || *(volatile __u64 *)&conn->id != id)
 		return 0;
 #pragma unroll
 	for (int i = 0; i < CLAIMS; i++) {
@@ -684,8 +798,20 @@ static long settle_connection(struct bpf_map *map, __u64 *key, struct connection
 	/* a close that is seen zeroes the id before the socket has this state */
 	if (socket_state == TCP_CLOSE && __sync_val_compare_and_swap(&conn->id, id, 0) == id) {
 		on_missed_close(conn);
-		if (bpf_map_delete_elem(&conns, &socket))
-			count_error(OP_CONNS_DELETE);
+		leave_place(socket, conn);
+	}
+	return 0;
+}
+
+static long settle_bucket(struct bpf_map *map, __u32 *number, struct socket_bucket *bucket, void *context)
+{
+	__u64 *seen = context;
+
+	for (int i = 0; i < BUCKET_SOCKETS; i++) {
+		if (!*(volatile __u64 *)&bucket->sockets[i])
+			continue;
+		(*seen)++;
+		settle_connection(*number * BUCKET_SOCKETS + i);
 	}
 	return 0;
 }
@@ -725,12 +851,73 @@ int tcpledger_settle(void *context)
 
 	if (!st)
 		return 0;
-	bpf_for_each_map_elem(&conns, settle_connection, &seen, 0);
+	bpf_for_each_map_elem(&sockets, settle_bucket, &seen, 0);
 	st->conns_seen = seen;
 	seen = 0;
 	bpf_for_each_map_elem(&listeners, settle_listener, &seen, 0);
 	st->listeners_seen = seen;
 	return 0;
+}
+
+/*
+ * What an application dials, before a load balancer on the socket puts a backend in its place; and the only trace of
+ * connects that fail before their first transition. In process context, the socket locked.
+ */
+static __always_inline int on_connect(struct bpf_sock_addr *context, const __u8 dialled_ip[16])
+{
+	struct state *st = get_state();
+	struct connection *conn;
+	struct tcp_sock *tp;
+	struct sock *sk;
+	__u64 socket;
+
+	if (!st || !*(volatile __u32 *)&st->counting || context->protocol != IPPROTO_TCP || !context->sk)
+		return 1;
+	tp = bpf_skc_to_tcp_sock(context->sk);
+	if (!tp) {
+		count_error(OP_SOCK_CAST);
+		return 1;
+	}
+	sk = &tp->inet_conn.icsk_inet.sk;
+	socket = (__u64)sk;
+	/* connecting or connected already: the call will be refused */
+	if (sk->__sk_common.skc_state != TCP_CLOSE)
+		return 1;
+	drop_former(socket, NOWHERE);
+	conn = take_place(socket);
+	if (!conn)
+		return 1;
+	begin_connection(conn, ROLE_SOURCE, bpf_ktime_get_boot_ns());
+	conn->dial = DIAL_BEGUN;
+	conn->cgroup_id = sk->sk_cgrp_data.cgroup->kn->id;
+	conn->netns = sk->__sk_common.skc_net.net->ns.inum;
+	__builtin_memcpy(conn->dialled_ip, dialled_ip, 16);
+	conn->remote_port = bpf_ntohs(context->user_port);
+	conn->pid = bpf_get_current_pid_tgid() >> 32;
+	bpf_get_current_comm(conn->comm, COMM_SIZE);
+	conn->id = new_id();
+	return 1;
+}
+
+SEC("cgroup/connect4")
+int tcpledger_connect4(struct bpf_sock_addr *context)
+{
+	__u8 dialled_ip[16];
+
+	copy_v4(dialled_ip, context->user_ip4);
+	return on_connect(context, dialled_ip);
+}
+
+SEC("cgroup/connect6")
+int tcpledger_connect6(struct bpf_sock_addr *context)
+{
+	__u32 dialled_ip[4];
+
+	dialled_ip[0] = context->user_ip6[0];
+	dialled_ip[1] = context->user_ip6[1];
+	dialled_ip[2] = context->user_ip6[2];
+	dialled_ip[3] = context->user_ip6[3];
+	return on_connect(context, (const __u8 *)dialled_ip);
 }
 
 /* The TCP socket behind a task's file, or NULL. */
@@ -772,6 +959,34 @@ int tcpledger_adopt_listeners(struct bpf_iter__task_file *context)
 	return 0;
 }
 
+/* A place for a connection that is older than the agent. NULL, counted: none is free. */
+static __always_inline struct connection *adopted_place(__u64 socket, __u8 role, const struct task_struct *task)
+{
+	struct connection *conn = take_place(socket);
+
+	if (!conn) {
+		count_error(OP_CONNS_UPDATE);
+		return NULL;
+	}
+	begin_connection(conn, role, bpf_ktime_get_boot_ns());
+	conn->pid = task->tgid;
+	__builtin_memcpy(conn->comm, task->comm, COMM_SIZE);
+	return conn;
+}
+
+/*
+ * Lets it be found, whole as it must be. False when the socket's own transition has placed it meanwhile, which holds more than adoption knows. Both look for the
+ * other after having placed theirs, so at least one of the two sees it.
+ */
+static __always_inline bool keep_adopted(__u64 socket, struct connection *conn, __u64 id)
+{
+	__sync_lock_test_and_set(&conn->id, id);
+	if (!other_connection_of(socket, conn->place) || !end_connection(conn))
+		return true;
+	leave_place(socket, conn);
+	return false;
+}
+
 /* Their later bytes and their close are counted, never their open. */
 SEC("iter/task_file")
 int tcpledger_adopt_connections(struct bpf_iter__task_file *context)
@@ -780,14 +995,16 @@ int tcpledger_adopt_connections(struct bpf_iter__task_file *context)
 				  1 << TCP_CLOSE_WAIT | 1 << TCP_LAST_ACK | 1 << TCP_CLOSING;
 	const struct sock *sk = socket_of(context);
 	struct task_struct *task = context->task;
-	struct connection conn = {};
+	struct connection *conn;
 	struct pair pair = {};
 	struct reading before;
 	struct tcp_sock *tp;
 	struct slot *slot;
-	__u64 key = (__u64)sk;
-	__u8 socket_state;
-	long failed;
+	__u64 socket = (__u64)sk;
+	__u64 id = new_id();
+	__u16 local_port, remote_port;
+	__u8 role, socket_state;
+	__u32 number;
 
 	if (!task || !sk)
 		return 0;
@@ -795,50 +1012,48 @@ int tcpledger_adopt_connections(struct bpf_iter__task_file *context)
 	if (!(open_states >> (socket_state & 31) & 1) && socket_state != TCP_SYN_SENT)
 		return 0;
 	/* several descriptors and processes may hold one socket */
-	if (bpf_map_lookup_elem(&conns, &key))
+	if (connection_of(socket))
 		return 0;
 	tp = bpf_skc_to_tcp_sock((void *)sk);
 	if (!tp)
 		return 0;
-	conn.id = new_id();
-	conn.opened_ns = bpf_ktime_get_boot_ns();
-	conn.pid = task->tgid;
-	__builtin_memcpy(conn.comm, task->comm, COMM_SIZE);
 	if (socket_state == TCP_SYN_SENT) {
 		/* not counted yet, so nothing of it is older: it will be opened, or fail, before our eyes */
-		conn.role = ROLE_SOURCE;
-		if (bpf_map_update_elem(&conns, &key, &conn, BPF_NOEXIST) == -E2BIG)
-			count_error(OP_CONNS_UPDATE);
+		conn = adopted_place(socket, ROLE_SOURCE, task);
+		if (conn)
+			keep_adopted(socket, conn, new_id());
 		return 0;
 	}
-	conn.adopted = 1;
-	conn.established_ns = conn.opened_ns;
-	conn.role = guess_role(sk, tp);
-	conn.local_port = local_port_of(tp);
-	conn.remote_port = bpf_ntohs(sk->__sk_common.skc_dport);
-	read_pair(sk, &pair, conn.role, conn.local_port, conn.remote_port);
+	role = guess_role(sk, tp);
+	local_port = local_port_of(tp);
+	remote_port = bpf_ntohs(sk->__sk_common.skc_dport);
+	read_pair(sk, &pair, role, local_port, remote_port);
 	if (!count_loopback && is_loopback(pair.remote_ip))
 		return 0;
-	set_executable(&pair, &conn);
-	conn.slot = slot_of(&pair);
-	slot = get_slot(conn.slot);
+	set_executable(&pair, task->comm);
+	number = slot_of(&pair);
+	slot = get_slot(number);
 	if (!slot)
 		return 0;
-	begin_sent(tp, &conn);
-	read_exact(tp, socket_state, &conn, &before);
-	conn.sent_before = before.value[CLAIM_SENT];
-	conn.received_before = before.value[CLAIM_RECEIVED];
+	conn = adopted_place(socket, role, task);
+	if (!conn)
+		return 0;
+	conn->adopted = 1;
+	conn->slot = number;
+	conn->local_port = local_port;
+	conn->remote_port = remote_port;
+	begin_sent(tp, conn);
+	read_exact(tp, socket_state, conn, &before);
+	conn->sent_before = before.value[CLAIM_SENT];
+	conn->received_before = before.value[CLAIM_RECEIVED];
 #pragma unroll
 	for (int i = 0; i < CLAIMS; i++)
-		conn.claims[i] = claim_word(conn.id, before.value[i]);
+		conn->claims[i] = claim_word(id, before.value[i]);
+	conn->established_ns = conn->opened_ns;
 	/* before the connection can be found, so that its close never makes the number of open ones negative */
 	add(&slot->adopted, 1);
-	failed = bpf_map_update_elem(&conns, &key, &conn, BPF_NOEXIST);
-	if (failed) {
+	if (!keep_adopted(socket, conn, id))
 		__sync_fetch_and_add(&slot->adopted, -1);
-		if (failed != -EEXIST)
-			count_error(OP_CONNS_UPDATE);
-	}
 	slot_changed(slot);
 	return 0;
 }

@@ -13,16 +13,11 @@ export interface Agent {
   readonly port: number;
   /** User CPU time so far, in microseconds: utime of /proc/<pid>/stat, in clock ticks of 10 ms. */
   userUs(): number;
-  /** Resident bytes: VmRSS. */
-  residentBytes(): number;
   metrics(): Promise<string>;
   stop(): Promise<void>;
 }
 
-/**
- * `logExporters`: of the logs pipeline, by id; undefined: the access log to /dev/null; {}: no logs pipeline.
- * `identity`: the processor's section.
- */
+/** Exporters of the logs pipeline by id; undefined: the access log to /dev/null; {}: no logs pipeline. */
 export async function startAgent(
   logExporters?: Record<string, object>,
   identity: object = { sources: ['host'] },
@@ -57,7 +52,6 @@ export async function startAgent(
       const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
       return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[11]) * 10_000;
     },
-    residentBytes: () => Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))![1]) * 1024,
     metrics: async () => (await fetch(`http://127.0.0.1:${port}/metrics`)).text(),
     async stop() {
       const exited = once(child, 'exit');

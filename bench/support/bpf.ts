@@ -30,6 +30,7 @@ export function openKernelHalf(options: Partial<KernelOptions> = {}): Promise<Ke
     loopback: true,
     adopt: false,
     pinPath: '',
+    connectHooks: false,
     onAttaching: (state) => {
       state.setRecords(['close', 'fail']);
       state.setByExecutable(true);

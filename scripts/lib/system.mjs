@@ -85,6 +85,7 @@ export const TEST_NEEDS = [
   command('tc', 'tests: loss and delay', { apt: 'iproute2', dnf: 'iproute-tc', apk: 'iproute2-tc' }),
   command('nft', 'tests: dropped and rejected packets', same('nftables')),
   command('bpftool', 'tests: what is left in the kernel', same('bpftool')),
+  command('runc', 'tests: containers of pods', same('runc')),
   command('gcc', 'tests: socket programs written in C', same('gcc')),
   {
     name: 'sys/socket.h',

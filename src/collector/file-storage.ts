@@ -2,11 +2,9 @@
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ExtensionFactory, Settings } from './component.ts';
-import { TcpledgerError } from './errors.ts';
 import { described, type Infer, object, string, withDefault } from './schema.ts';
 import { safeFileName } from './storage/file-name.ts';
 import { JournalFile, storageError } from './storage/journal.ts';
-import { acquireLock, LockHeldError } from './storage/lock-file.ts';
 import type { Journal, StorageExtension } from './storage.ts';
 import type { CounterHandle, MetricDefinition } from './telemetry.ts';
 
@@ -57,39 +55,21 @@ class FileStorage implements StorageExtension {
 
   async journal(owner: string, name: string): Promise<Journal> {
     const path = join(this.#directory, `${safeFileName(owner)}.${safeFileName(name)}.journal`);
-    const lock = await this.#lock(path);
-    try {
-      const journal = await JournalFile.open(path, lock, {
-        failed: () => this.#failures.add(1),
-        damaged: (file, records) => {
-          this.#failures.add(records);
-          this.#settings.logger.warn(
-            `${file}: ${records} records were damaged (a crash in the midst of a write) and left out`,
-          );
-        },
-      });
-      this.#journals.add(journal);
-      return journal;
-    } catch (error) {
-      await lock.release();
-      throw error;
-    }
+    const journal = await JournalFile.open(path, {
+      failed: () => this.#failures.add(1),
+      damaged: (file, records) => {
+        this.#failures.add(records);
+        this.#settings.logger.warn(
+          `${file}: ${records} records were damaged (a crash in the midst of a write) and left out`,
+        );
+      },
+    });
+    this.#journals.add(journal);
+    return journal;
   }
 
   async shutdown(): Promise<void> {
     await Promise.all([...this.#journals].map((journal) => journal.close()));
     this.#journals.clear();
-  }
-
-  async #lock(path: string) {
-    try {
-      return await acquireLock(`${path}.lock`);
-    } catch (error) {
-      if (!(error instanceof LockHeldError)) throw storageError(`Locking the journal ${path}`, error);
-      const remedy = 'Stop that agent, or give this one a directory of its own.';
-      throw new TcpledgerError('TCPL_E_STORAGE', `Locking the journal ${path} failed: ${error.message}. ${remedy}`, {
-        cause: error,
-      });
-    }
   }
 }

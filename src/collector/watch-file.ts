@@ -26,6 +26,7 @@ export function watchFile(path: string, onChange: () => void, intervalMs = POLL_
   let closed = false;
   let signature = '';
   let signatureSeen = 0;
+  let believed = false;
   let contents = '';
   let told: string | undefined;
   let timer: NodeJS.Timeout | undefined;
@@ -33,20 +34,21 @@ export function watchFile(path: string, onChange: () => void, intervalMs = POLL_
   const poll = async (): Promise<void> => {
     const now = Date.now();
     const current = await signatureOf(path);
-    // Two writes within one tick of the file system's clock look alike: a fresh signature is not believed yet.
-    const settled = current === signature && now - signatureSeen > 2 * intervalMs;
     if (current !== signature) {
       signature = current;
       signatureSeen = now;
+      believed = false;
     }
-    if (!settled) {
-      const before = contents;
-      contents = await contentsOf(path);
-      if (told === undefined) told = contents;
-      else if (!closed && contents === before && contents !== told) {
-        told = contents;
-        onChange();
-      }
+    // However late this look is: what has not been told, or not been looked at twice, is looked at.
+    if (believed && contents === told) return;
+    // Two writes within one tick of the file system's clock look alike: only a later look makes a signature believed.
+    believed = now - signatureSeen > 2 * intervalMs;
+    const before = contents;
+    contents = await contentsOf(path);
+    if (told === undefined) told = contents;
+    else if (!closed && contents === before && contents !== told) {
+      told = contents;
+      onChange();
     }
   };
 

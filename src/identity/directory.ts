@@ -7,6 +7,7 @@ import { fullLength } from '../semconv/address.ts';
 import type { Clock } from './clock.ts';
 import type { ServiceKey, ServiceObject, Vip, WorkloadObject } from './objects.ts';
 import { ServiceIndex } from './services.ts';
+import type { CgroupOwners } from './sources/cgroup-owners.ts';
 import { Timeline } from './timeline.ts';
 import type { Workload } from './types.ts';
 import { WorkloadPool } from './workload-pool.ts';
@@ -34,12 +35,15 @@ export class Directory {
   readonly pool: WorkloadPool;
   readonly clock: Clock;
   readonly tombstoneMs: number;
+  /** Which cgroups are a pod's; undefined: pods cannot be told by cgroup. */
+  readonly owners: CgroupOwners | undefined;
   readonly #shelves: Shelf[] = [];
   readonly #listeners = new Set<(change: DirectoryChange) => void>();
 
-  constructor(clock: Clock, tombstoneMs = TOMBSTONE_MS) {
+  constructor(clock: Clock, tombstoneMs = TOMBSTONE_MS, owners?: CgroupOwners) {
     this.clock = clock;
     this.tombstoneMs = tombstoneMs;
+    this.owners = owners;
     this.pool = new WorkloadPool(() => clock.now());
   }
 
@@ -65,6 +69,7 @@ export class Directory {
   /** Drops tombstones whose time is over, and workloads gone for `keepGoneMs`. */
   prune(keepGoneMs: number): void {
     for (const shelf of this.#shelves) shelf.prune(this.clock.now() - this.tombstoneMs);
+    this.owners?.prune(this.clock.now() - this.tombstoneMs);
     this.pool.prune(keepGoneMs);
   }
 }
@@ -79,6 +84,8 @@ export class Shelf {
   readonly #workloads = new Map<string, Holder>();
   readonly #byAddress = new Timeline<string, Holder>(rankAddressClaims);
   readonly #byCgroup = new Timeline<bigint, Holder>(byUid);
+  readonly #byPod = new Timeline<string, Holder>(byUid);
+  #podCount = 0;
   #synced = false;
 
   constructor(name: string, network: string, directory: Directory, announce: (change: DirectoryChange) => void) {
@@ -98,6 +105,19 @@ export class Shelf {
     return this.#workloads.size;
   }
 
+  /** Whether it holds workloads that the node's cgroups can name. */
+  get holdsPods(): boolean {
+    return this.#podCount > 0;
+  }
+
+  workload(uid: string): Holder | undefined {
+    return this.#workloads.get(uid);
+  }
+
+  uids(): IterableIterator<string> {
+    return this.#workloads.keys();
+  }
+
   markSynced(): void {
     if (this.#synced) return;
     this.#synced = true;
@@ -107,14 +127,19 @@ export class Shelf {
   /** Adds or replaces the workload of this uid: what it held and holds no more leaves the index. */
   upsertWorkload(object: WorkloadObject): void {
     const old = this.#workloads.get(object.uid);
-    if (old && isDeepStrictEqual(old.object, object)) return;
-    const holder: Holder = { object, workload: this.#directory.pool.intern(object.fields), shelf: this };
-    this.#directory.pool.hold(holder.workload);
+    const workload = this.#directory.pool.intern(object.fields);
+    // Held with the fields that all of this naming share: its own copy is not kept.
+    const held: WorkloadObject = { ...object, fields: workload };
+    if (old && isDeepStrictEqual(old.object, held)) return;
+    const holder: Holder = { object: held, workload, shelf: this };
+    this.#directory.pool.hold(workload);
     if (old) this.#take(old);
-    const fromMs = this.#synced ? this.#directory.clock.now() : Number.NEGATIVE_INFINITY;
+    const fromMs = this.#synced ? this.#directory.clock.now() : undefined;
     this.#workloads.set(object.uid, holder);
-    for (const key of addressKeys(object)) this.#byAddress.begin(key, holder, fromMs);
+    for (const address of this.#ownAddresses(object)) this.#byAddress.begin(address, holder, fromMs);
     for (const cgroup of object.cgroups) this.#byCgroup.begin(cgroup, holder, fromMs);
+    for (const podUid of podUids(object)) this.#byPod.begin(podUid, holder, fromMs);
+    this.#podCount += podUids(object).length;
     for (const service of object.services.keys()) this.services.addEndpoint(service, holder);
     this.#announceWorkloads(old ? [old, holder] : [holder]);
   }
@@ -144,35 +169,53 @@ export class Shelf {
 
   /** Who held the address in this node's network at `atMs` (wall clock), or who holds it now. */
   byAddress(address: string, atMs: number | undefined): Holder | undefined {
-    const key = `${this.network}/${address}`;
-    return atMs === undefined ? this.#byAddress.current(key) : this.#byAddress.at(key, atMs);
+    return atMs === undefined ? this.#byAddress.current(address) : this.#byAddress.at(address, atMs);
   }
 
+  /** Whose cgroup it is: that of the workload which names it, else that of its pod. */
   byCgroup(id: bigint, atMs: number | undefined): Holder | undefined {
-    return atMs === undefined ? this.#byCgroup.current(id) : this.#byCgroup.at(id, atMs);
+    const named = atMs === undefined ? this.#byCgroup.current(id) : this.#byCgroup.at(id, atMs);
+    if (named) return named;
+    const podUid = this.#directory.owners?.owner(id, atMs)?.podUid;
+    return podUid === undefined ? undefined : this.byPod(podUid, atMs);
+  }
+
+  /** The pod that the node's cgroups call by this UID. */
+  byPod(podUid: string, atMs: number | undefined): Holder | undefined {
+    return atMs === undefined ? this.#byPod.current(podUid) : this.#byPod.at(podUid, atMs);
   }
 
   prune(limitMs: number): void {
     this.#byAddress.prune(limitMs);
     this.#byCgroup.prune(limitMs);
+    this.#byPod.prune(limitMs);
+  }
+
+  /** Those that name it here: in another network they are other machines, and a host-network workload's are the node's. */
+  #ownAddresses(object: WorkloadObject): readonly string[] {
+    return object.hostNetwork || object.network !== this.network ? [] : object.addresses;
   }
 
   /** Takes all that a version held out of the indexes; its claims stay as tombstones. */
   #take(holder: Holder): void {
     const now = this.#directory.clock.now();
-    for (const key of addressKeys(holder.object)) this.#byAddress.end(key, holder, now);
+    for (const address of this.#ownAddresses(holder.object)) this.#byAddress.end(address, holder, now);
     for (const cgroup of holder.object.cgroups) this.#byCgroup.end(cgroup, holder, now);
+    for (const podUid of podUids(holder.object)) this.#byPod.end(podUid, holder, now);
+    this.#podCount -= podUids(holder.object).length;
     for (const service of holder.object.services.keys()) this.services.deleteEndpoint(service, holder);
     this.#directory.pool.release(holder.workload);
   }
 
+  /** Until the whole state is told nobody is told of its parts: all is asked again then. */
   #announceWorkloads(versions: readonly Holder[]): void {
+    if (!this.#synced) return;
     const addresses = new Set<string>();
     const cgroups = new Set<bigint>();
     const vips: Vip[] = [];
     for (const { object } of versions) {
       for (const address of object.addresses) addresses.add(address);
-      for (const cgroup of object.cgroups) cgroups.add(cgroup);
+      for (const cgroup of this.#cgroupsOf(object)) cgroups.add(cgroup);
       // Who dials the service may have another workload behind it now.
       for (const key of object.services.keys()) vips.push(...(this.services.get(key)?.vips ?? []));
     }
@@ -180,26 +223,30 @@ export class Shelf {
   }
 
   #announceService(key: ServiceKey, vips: readonly Vip[]): void {
+    if (!this.#synced) return;
     const addresses = new Set<string>();
     const cgroups = new Set<bigint>();
     for (const { object } of this.services.endpoints(key)) {
       for (const address of object.addresses) addresses.add(address);
-      for (const cgroup of object.cgroups) cgroups.add(cgroup);
+      for (const cgroup of this.#cgroupsOf(object)) cgroups.add(cgroup);
     }
     this.#announce({ addresses: withVips(addresses, vips), cgroups, ranges: vips.filter(isRange), synced: false });
   }
+
+  *#cgroupsOf(object: WorkloadObject): Iterable<bigint> {
+    yield* object.cgroups;
+    for (const podUid of podUids(object)) yield* this.#directory.owners?.cgroupsOf(podUid) ?? [];
+  }
 }
+
+const NO_PODS: readonly string[] = [];
+const podUids = (object: WorkloadObject): readonly string[] => object.podUids ?? NO_PODS;
 
 const isRange = (vip: Vip): boolean => vip.length < fullLength(vip.address);
 
 function withVips(addresses: Set<string>, vips: readonly Vip[]): Set<string> {
   for (const vip of vips) if (!isRange(vip)) addresses.add(vip.address);
   return addresses;
-}
-
-/** A host-network workload's addresses are the node's and name nobody. */
-function addressKeys(object: WorkloadObject): string[] {
-  return object.hostNetwork ? [] : object.addresses.map((address) => `${object.network}/${address}`);
 }
 
 const byUid = (a: Holder, b: Holder): number => (a.object.uid < b.object.uid ? -1 : 1);

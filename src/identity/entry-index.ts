@@ -71,6 +71,11 @@ export class EntryIndex {
     }
   }
 
+  /** Those whose local end is in one of these network namespaces. Looks at every entry. */
+  *inNamespaces(namespaces: ReadonlySet<number>): IterableIterator<Entry> {
+    for (const entry of this.all()) if (namespaces.has(entry.pair.netns)) yield entry;
+  }
+
   *all(): IterableIterator<Entry> {
     for (const cgroup of this.#cgroup.keys()) yield* this.#cgroup.get(cgroup);
   }

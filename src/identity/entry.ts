@@ -24,3 +24,7 @@ export interface Entry {
 /** The end on whose socket the entry's connections were counted. */
 export const localEnd = (peers: Peers): Workload | undefined =>
   peers.reporter === 'source' ? peers.source : peers.destination;
+
+/** The other end. */
+export const remoteEnd = (peers: Peers): Workload | undefined =>
+  peers.reporter === 'source' ? peers.destination : peers.source;

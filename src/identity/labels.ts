@@ -3,7 +3,7 @@
  * slot that an earlier agent labelled and for the totals of slots it recycled.
  */
 import type { Role } from '../receiver/types.ts';
-import type { Peers, Service, Workload } from './types.ts';
+import type { LocalContainer, Peers, Service, Workload } from './types.ts';
 import { UNNAMED_FIELDS, WORKLOAD_FIELDS, type WorkloadFields, type WorkloadPool } from './workload-pool.ts';
 
 /** Raised when the layout changes; labels of another version are read over, and the slot is named anew. */
@@ -13,10 +13,11 @@ const VERSION = 1;
 const WORKLOAD_TEXTS = new WeakMap<Workload, string>();
 
 /** JSON, put together by hand from parts that are JSON. */
-export function formatLabels({ reporter, source, destination, service, securityPolicy }: Peers): string {
+export function formatLabels({ reporter, source, destination, service, securityPolicy, container }: Peers): string {
   const ends = `${source ? `"source":${workloadText(source)},` : ''}${destination ? `"destination":${workloadText(destination)},` : ''}`;
   const dialled = service ? `"service":${serviceText(service)},` : '';
-  return `{"version":${VERSION},"reporter":"${reporter}",${ends}${dialled}"securityPolicy":"${securityPolicy}"}`;
+  const within = container ? `"container":${containerText(container)},` : '';
+  return `{"version":${VERSION},"reporter":"${reporter}",${ends}${dialled}${within}"securityPolicy":"${securityPolicy}"}`;
 }
 
 function workloadText(workload: Workload): string {
@@ -31,6 +32,8 @@ function workloadText(workload: Workload): string {
 
 const serviceText = ({ hostname, name, namespace }: Service): string => JSON.stringify({ hostname, name, namespace });
 
+const containerText = ({ podUid, containerId }: LocalContainer): string => JSON.stringify({ podUid, containerId });
+
 /** undefined if the text is none of ours, whatever it is. */
 export function parseLabels(text: string, pool: WorkloadPool): Peers | undefined {
   let value: unknown;
@@ -42,7 +45,8 @@ export function parseLabels(text: string, pool: WorkloadPool): Peers | undefined
   if (!isRecord(value) || value.version !== VERSION || !isRole(value.reporter)) return undefined;
   const ends = [value.source, value.destination].map((end) => readWorkload(end));
   const service = readService(value.service);
-  if (ends.includes(null) || service === null) return undefined;
+  const container = readContainer(value.container);
+  if (ends.includes(null) || service === null || container === null) return undefined;
   const [source, destination] = ends.map((fields) => (fields ? pool.intern(fields) : undefined));
   return {
     reporter: value.reporter,
@@ -50,6 +54,7 @@ export function parseLabels(text: string, pool: WorkloadPool): Peers | undefined
     destination,
     service,
     securityPolicy: value.securityPolicy === 'mutual_tls' ? 'mutual_tls' : 'unknown',
+    ...(container && { container }),
   };
 }
 
@@ -75,5 +80,15 @@ function readService(value: unknown): Service | undefined | null {
   return { hostname, name, namespace };
 }
 
-const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null;
+function readContainer(value: unknown): LocalContainer | undefined | null {
+  if (value === undefined) return undefined;
+  if (!isRecord(value)) return null;
+  const { podUid, containerId } = value;
+  if (podUid !== undefined && typeof podUid !== 'string') return null;
+  if (containerId !== undefined && typeof containerId !== 'string') return null;
+  return { podUid, containerId };
+}
+
+const isRecord = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
 const isRole = (value: unknown): value is Role => value === 'source' || value === 'destination';

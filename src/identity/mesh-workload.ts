@@ -25,6 +25,8 @@ export interface MeshWorkload {
   readonly region: string;
   readonly zone: string;
   readonly services: ReadonlyMap<ServiceKey, PortMap>;
+  /** Where the layout tells them, the pod's UID first: see WorkloadObject. */
+  readonly podUids?: readonly string[];
 }
 
 const DEFAULT_TRUST_DOMAIN = 'cluster.local';
@@ -36,8 +38,18 @@ const POD_UID = /\/pod\//i;
 
 const known = (text: string): string | undefined => (text === '' ? undefined : text);
 
-export function meshWorkload(workload: MeshWorkload, cgroups: readonly bigint[]): WorkloadObject {
-  const { namespace } = workload;
+const NONE: readonly string[] = [];
+
+export const spiffeId = (trustDomain: string, namespace: string, serviceAccount: string): string =>
+  `spiffe://${trustDomain}/ns/${namespace}/sa/${serviceAccount}`;
+
+/** `principal` may give one string for many workloads of one service account. */
+export function meshWorkload(
+  workload: MeshWorkload,
+  cgroups: readonly bigint[],
+  principal: typeof spiffeId = spiffeId,
+): WorkloadObject {
+  const { namespace, podUids = NONE } = workload;
   const trustDomain = workload.trustDomain || DEFAULT_TRUST_DOMAIN;
   const serviceAccount = workload.serviceAccount || DEFAULT_SERVICE_ACCOUNT;
   return {
@@ -46,23 +58,30 @@ export function meshWorkload(workload: MeshWorkload, cgroups: readonly bigint[])
       name: workload.workloadName || workload.name,
       namespace: known(namespace),
       podName: known(workload.name),
-      podUid: undefined,
+      podUid: podUids[0],
       containerId: undefined,
       canonicalService: known(workload.canonicalName),
       canonicalRevision: known(workload.canonicalRevision),
       // A SPIFFE id needs a namespace: a process on a bare host has neither.
-      principal: namespace === '' ? undefined : `spiffe://${trustDomain}/ns/${namespace}/sa/${serviceAccount}`,
+      principal: namespace === '' ? undefined : principal(trustDomain, namespace, serviceAccount),
       cluster: workload.clusterId || DEFAULT_CLUSTER,
       region: known(workload.region),
       zone: known(workload.zone),
       node: known(workload.node),
     },
-    addresses: workload.addresses.flatMap((address) => canonicalAddress(address) ?? []),
+    addresses: canonical(workload.addresses),
     network: workload.network,
     hostNetwork: workload.hostNetwork,
     pod: POD_UID.test(workload.uid),
     hbone: workload.hbone,
     cgroups,
+    podUids,
     services: workload.services,
   };
+}
+
+/** The same list where all are canonical already, as binary ones are. */
+function canonical(addresses: readonly string[]): readonly string[] {
+  if (addresses.every((address) => canonicalAddress(address) === address)) return addresses;
+  return addresses.flatMap((address) => canonicalAddress(address) ?? []);
 }

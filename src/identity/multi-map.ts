@@ -27,6 +27,15 @@ export class MultiMap<K, V extends object> {
     else if (held instanceof Set && held.delete(value) && held.size === 0) this.#map.delete(key);
   }
 
+  /** The first value of the key that `is` holds for. */
+  find(key: K, is: (value: V) => boolean): V | undefined {
+    const held = this.#map.get(key);
+    if (held === undefined) return undefined;
+    if (!(held instanceof Set)) return is(held) ? held : undefined;
+    for (const value of held) if (is(value)) return value;
+    return undefined;
+  }
+
   *get(key: K): IterableIterator<V> {
     const held = this.#map.get(key);
     if (held instanceof Set) yield* held;

@@ -7,7 +7,7 @@ import type { CounterHandle } from '../collector/telemetry.ts';
 import type { PairSource, Role } from '../receiver/types.ts';
 import type { Clock } from './clock.ts';
 import type { Directory, DirectoryChange } from './directory.ts';
-import { type Entry, localEnd } from './entry.ts';
+import { type Entry, localEnd, remoteEnd } from './entry.ts';
 import type { EntryIndex } from './entry-index.ts';
 import { formatLabels, parseLabels } from './labels.ts';
 import type { Resolution, Resolver } from './resolver.ts';
@@ -118,6 +118,11 @@ export class Namer {
       this.#parts.logger.warn(`cannot read labels remembered by an earlier agent, its slot is named anew: ${text}`);
     }
     return peers;
+  }
+
+  /** Asks again about those that wait in these network namespaces. */
+  reconsiderNamespaces(namespaces: ReadonlySet<number>): void {
+    for (const entry of this.#parts.index.inNamespaces(namespaces)) this.#touch(entry);
   }
 
   /** Ends the waiting of these entries: they are labelled by what is known. */
@@ -246,12 +251,18 @@ export class Namer {
     const same =
       peers.source === labels.source &&
       peers.destination === labels.destination &&
+      peers.securityPolicy === labels.securityPolicy &&
       sameService(peers.service, labels.service);
     if (same) return;
     this.#renew(entry);
-    if (localEnd(peers) === localEnd(labels)) return;
-    // The other view has its remote end from here: both go on under the new name from the same connection.
-    for (const other of this.#parts.index.mirrors(entry)) if (other.joined && !other.renewed) this.#renew(other);
+    const before = localEnd(labels);
+    if (localEnd(peers) === before) return;
+    // The other view has its remote end from here, or would have it from these labels now that the directory has
+    // nobody there: both go on under the new name from the same connection.
+    for (const other of this.#parts.index.mirrors(entry)) {
+      const same = other.peers && before && remoteEnd(other.peers) === before;
+      if ((other.joined || same) && !other.renewed) this.#renew(other);
+    }
   }
 
   #renew(entry: Entry): void {

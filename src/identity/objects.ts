@@ -36,6 +36,8 @@ export interface Vip {
   readonly address: string;
   /** 32 or 128 for a single address. */
   readonly length: number;
+  /** The only service port for which it is the service's; absent: the address is the service's whatever the port. */
+  readonly port?: number;
 }
 
 export interface ServiceObject {

@@ -22,7 +22,9 @@ import { type LookupResult, Namer } from './namer.ts';
 import { createNodeAddresses, type NodeAddresses } from './node-addresses.ts';
 import { Resolver } from './resolver.ts';
 import type { Source } from './source.ts';
-import { type CgroupTree, createCgroupTree } from './sources/cgroup-tree.ts';
+import { CgroupOwners } from './sources/cgroup-owners.ts';
+import { type CgroupChange, type CgroupTree, createCgroupTree } from './sources/cgroup-tree.ts';
+import { createNamespacePods, type NamespacePods } from './sources/namespace-pods.ts';
 import { SOURCE_TYPES } from './sources/registry.ts';
 
 /** Between two clearings of tombstones and of workloads long gone. */
@@ -71,6 +73,7 @@ export type IdentityConfig = Infer<typeof schema>;
 export interface IdentityOverrides {
   readonly clock?: Clock;
   readonly cgroups?: CgroupTree;
+  readonly namespaces?: NamespacePods;
   readonly nodeAddresses?: NodeAddresses;
 }
 
@@ -100,6 +103,8 @@ class IdentityProcessor implements Processor {
   readonly #clock: Clock;
   readonly #directory: Directory;
   readonly #cgroups: CgroupTree;
+  readonly #owners: CgroupOwners;
+  readonly #namespaces: NamespacePods;
   readonly #sources: readonly Source[];
   readonly #namer: Namer;
   readonly #metrics = new Map<string, MetricsOutlet>();
@@ -113,8 +118,10 @@ class IdentityProcessor implements Processor {
     this.#settings = settings;
     this.#config = config;
     this.#clock = clock;
-    this.#directory = new Directory(clock, TOMBSTONE_MS + config.resolve_timeout);
     this.#cgroups = overrides.cgroups ?? createCgroupTree({ clock, logger });
+    this.#owners = new CgroupOwners(this.#cgroups, clock);
+    this.#namespaces = overrides.namespaces ?? createNamespacePods({ clock, logger });
+    this.#directory = new Directory(clock, TOMBSTONE_MS + config.resolve_timeout, this.#owners);
     const types = config.sources.map((type) => SOURCE_TYPES[type]!);
     this.needsExecutable = types.some((type) => type.needsExecutable);
     this.#sources = types.map((type) =>
@@ -140,6 +147,8 @@ class IdentityProcessor implements Processor {
         directory: this.#directory,
         sources: this.#sources,
         cgroups: this.#cgroups,
+        owners: this.#owners,
+        namespaces: this.#namespaces,
         nodeAddresses: overrides.nodeAddresses ?? createNodeAddresses(clock),
         index,
       }),
@@ -179,7 +188,8 @@ class IdentityProcessor implements Processor {
   async start(host: Host): Promise<void> {
     const tellReady = () => host.setReady(this.#settings.id, this.#missing());
     this.#undo.push(this.#directory.onChange((change) => change.synced && tellReady()));
-    this.#undo.push(this.#cgroups.onChange(({ absent }) => this.#cgroupsAbsent(absent)));
+    this.#undo.push(this.#cgroups.onChange((change) => this.#cgroupsWalked(change)));
+    this.#undo.push(this.#namespaces.onChange((namespaces) => this.#namer.reconsiderNamespaces(namespaces)));
     this.#observe();
     this.#planPrune();
     this.#tellReady = tellReady;
@@ -193,6 +203,8 @@ class IdentityProcessor implements Processor {
     for (const undo of this.#undo.splice(0)) undo();
     await Promise.all(this.#sources.map((source) => source.shutdown()));
     await this.#cgroups.stop();
+    this.#owners.close();
+    await this.#namespaces.stop();
   }
 
   #missing(): string | undefined {
@@ -203,8 +215,9 @@ class IdentityProcessor implements Processor {
     return missing.length > 0 ? missing.join('; ') : undefined;
   }
 
-  /** Cgroups that were waited for do not exist: whoever waited is named by other means. */
-  #cgroupsAbsent(cgroups: ReadonlySet<bigint>): void {
+  /** Cgroups that were waited for are found, or do not exist: whoever waited is named by them, or by other means. */
+  #cgroupsWalked({ added, absent }: CgroupChange): void {
+    const cgroups = new Set([...added.keys(), ...absent]);
     this.#namer.reconsider({ addresses: new Set(), cgroups, ranges: [], synced: false });
   }
 

@@ -3,14 +3,14 @@
  * for a better one and a labelled slot must not be renewed for a passing doubt.
  */
 import type { Pair } from '../receiver/types.ts';
-import type { Directory, Holder } from './directory.ts';
+import type { Directory, Holder, Shelf } from './directory.ts';
 import { type Entry, localEnd } from './entry.ts';
 import type { EntryIndex } from './entry-index.ts';
+import { securityPolicy } from './hbone.ts';
+import { isOwnContainer, type LocalEndParts, LocalEnds, type Question } from './local-ends.ts';
 import type { NodeAddresses } from './node-addresses.ts';
 import type { ServiceObject } from './objects.ts';
-import type { Source } from './source.ts';
-import type { CgroupTree } from './sources/cgroup-tree.ts';
-import type { Peers, Service, Workload } from './types.ts';
+import type { LocalContainer, Peers, Service, Workload } from './types.ts';
 
 /**
  * `known`: named. `never`: nobody will ever name it. `absent`: nobody has it now, a source may get it.
@@ -23,6 +23,8 @@ interface End {
   readonly certainty: Certainty;
   readonly workload?: Workload | undefined;
   readonly holder?: Holder | undefined;
+  /** Of a local end. */
+  readonly container?: LocalContainer | undefined;
   readonly via?: 'directory' | 'process' | 'join' | 'endpoints';
   /** No source holds the workload: it lives by its connections. */
   readonly heldByUse?: boolean;
@@ -36,32 +38,24 @@ export interface Resolution {
   readonly heldByUse: readonly Workload[];
 }
 
-/** As of when, and whether the time for doubts is over: `force` turns `unsure` into the best answer there is. */
-export interface Question {
-  /** Wall-clock ms; undefined: now. */
-  readonly atMs: number | undefined;
-  readonly force: boolean;
-}
-
 const NEVER: End = { certainty: 'never' };
 const ABSENT: End = { certainty: 'absent' };
 const UNSURE: End = { certainty: 'unsure' };
 
-export interface ResolverParts {
+export interface ResolverParts extends LocalEndParts {
   readonly directory: Directory;
-  /** In the configured order. */
-  readonly sources: readonly Source[];
-  readonly cgroups: CgroupTree;
   readonly nodeAddresses: NodeAddresses;
   readonly index: EntryIndex;
 }
 
 export class Resolver {
   readonly #parts: ResolverParts;
+  readonly #localEnds: LocalEnds;
   readonly #mayComeToKnow: boolean;
 
   constructor(parts: ResolverParts) {
     this.#parts = parts;
+    this.#localEnds = new LocalEnds(parts);
     this.#mayComeToKnow = parts.sources.some((source) => source.namesRemoteEnds);
   }
 
@@ -71,14 +65,16 @@ export class Resolver {
     const client = pair.role === 'source' ? local.workload : undefined;
     const remote = this.#remote(entry, question, client?.namespace);
     const [source, destination] = pair.role === 'source' ? [local, remote] : [remote, local];
-    const serverAddress = pair.role === 'source' ? pair.remoteAddress : pair.localAddress;
+    const serverAddress = pair.role === 'source' ? pair.dialledAddress || pair.remoteAddress : pair.localAddress;
+    const { container } = local;
     return {
       peers: {
         reporter: pair.role,
         source: source.workload,
         destination: destination.workload,
         service: this.#service(serverAddress, pair.servicePort, destination.holder, source.workload?.namespace),
-        securityPolicy: 'unknown',
+        securityPolicy: securityPolicy(pair, local.holder, remote.holder),
+        ...(container && { container }),
       },
       local: local.certainty,
       remote: remote.certainty,
@@ -87,18 +83,23 @@ export class Resolver {
     };
   }
 
-  /** By cgroup, then by address, source after source; a source without state is waited for, not passed over. */
-  #local(pair: Pair, { atMs, force }: Question): End {
+  /** Source after source; a source without state is waited for, not passed over. */
+  #local(pair: Pair, question: Question): End {
     if (pair.kind === 'unattributed') return NEVER;
+    const container = this.#localEnds.container(pair, question.atMs);
     for (const source of this.#parts.sources) {
-      const holder = source.shelf.byCgroup(pair.cgroupId, atMs) ?? source.shelf.byAddress(pair.localAddress, atMs);
-      if (holder) return { certainty: 'known', workload: holder.workload, holder, via: 'directory' };
-      const doubt = !source.shelf.synced || (source.usesCgroups && this.#parts.cgroups.looking(pair.cgroupId));
-      if (doubt && !force) return UNSURE;
+      const holder = this.#localEnds.holder(source, pair, container, question);
+      if (holder === 'unsure') return UNSURE;
+      if (holder) {
+        const own = container && isOwnContainer(pair, holder, container) ? container : undefined;
+        return { certainty: 'known', workload: holder.workload, holder, container: own, via: 'directory' };
+      }
+      source.wants?.(pair.localAddress);
+      if (!source.shelf.synced && !question.force) return UNSURE;
       const workload = source.byProcess?.(pair);
-      if (workload) return { certainty: 'known', workload, via: 'process', heldByUse: true };
+      if (workload) return { certainty: 'known', workload, container, via: 'process', heldByUse: true };
     }
-    return this.#mayComeToKnow ? ABSENT : NEVER;
+    return { certainty: this.#mayComeToKnow ? 'absent' : 'never', container };
   }
 
   /** By address, then by the other view if that end is on this node too, then by what all endpoints of a VIP share. */
@@ -108,6 +109,8 @@ export class Resolver {
     for (const source of this.#parts.sources) {
       const holder = source.shelf.byAddress(pair.remoteAddress, question.atMs);
       if (holder) return { certainty: 'known', workload: holder.workload, holder, via: 'directory' };
+      source.wants?.(pair.remoteAddress);
+      if (pair.dialledAddress !== '') source.wants?.(pair.dialledAddress);
       if (source.namesRemoteEnds && !source.shelf.synced && !question.force) return UNSURE;
     }
     const joined = this.#join(entry, question);
@@ -157,7 +160,7 @@ export class Resolver {
   /** Who is behind a dialled VIP. Several workloads behind it: each connection may have met another, so nobody. */
   #behindVip(pair: Pair, clientNamespace: string | undefined): End | undefined {
     for (const { shelf } of this.#parts.sources) {
-      const service = this.#vip(shelf, pair.remoteAddress, clientNamespace);
+      const service = this.#vip(shelf, pair, clientNamespace);
       if (!service) continue;
       const workload = shelf.services.endpointsWorkload(service, pair.servicePort);
       return workload ? { certainty: 'known', workload, via: 'endpoints' } : NEVER;
@@ -175,23 +178,24 @@ export class Resolver {
     const shelves = this.#parts.sources.map((source) => source.shelf);
     if (serverAddress !== '') {
       for (const shelf of shelves) {
-        const exact = shelf.services.byAddress(shelf.network, serverAddress, clientNamespace);
+        const exact = shelf.services.byAddress(shelf.network, serverAddress, clientNamespace, port);
         if (exact) return exact.service;
       }
     }
     if (server) return server.shelf.services.byTargetPort(server, port)?.service;
     if (serverAddress === '') return undefined;
     for (const shelf of shelves) {
-      const covering = shelf.services.byPrefix(shelf.network, serverAddress, clientNamespace);
+      const covering = shelf.services.byPrefix(shelf.network, serverAddress, clientNamespace, port);
       if (covering) return covering.service;
     }
     return undefined;
   }
 
-  #vip(shelf: Source['shelf'], address: string, clientNamespace: string | undefined): ServiceObject | undefined {
+  #vip({ network, services }: Shelf, pair: Pair, clientNamespace: string | undefined): ServiceObject | undefined {
+    const { remoteAddress: address, servicePort: port } = pair;
     return (
-      shelf.services.byAddress(shelf.network, address, clientNamespace) ??
-      shelf.services.byPrefix(shelf.network, address, clientNamespace)
+      services.byAddress(network, address, clientNamespace, port) ??
+      services.byPrefix(network, address, clientNamespace, port)
     );
   }
 }

@@ -39,6 +39,10 @@ export class ServiceIndex {
     return this.#byKey.get(key);
   }
 
+  keys(): IterableIterator<ServiceKey> {
+    return this.#byKey.keys();
+  }
+
   put(object: ServiceObject): void {
     this.delete(object.key);
     this.#byKey.set(object.key, object);
@@ -64,7 +68,9 @@ export class ServiceIndex {
   }
 
   addEndpoint(key: ServiceKey, holder: Holder): void {
-    this.#endpoints.set(key, (this.#endpoints.get(key) ?? new Set()).add(holder));
+    const holders = this.#endpoints.get(key);
+    if (holders) holders.add(holder);
+    else this.#endpoints.set(key, new Set([holder]));
     this.#forgetCommon(key);
   }
 
@@ -79,18 +85,30 @@ export class ServiceIndex {
     return this.#endpoints.get(key) ?? new Set();
   }
 
-  /** The service that has exactly this address. Of several: the client's namespace, then `canonical`, then lowest key. */
-  byAddress(network: string, address: string, clientNamespace: string | undefined): ServiceObject | undefined {
-    const exact = this.#byVip.get(vipKey({ network, address, length: fullLength(address) }));
-    return preferred(exact, clientNamespace);
+  /**
+   * The service that has exactly this address, at this port if one is given. Of several: the client's namespace, then
+   * `canonical`, then lowest key.
+   */
+  byAddress(
+    network: string,
+    address: string,
+    clientNamespace: string | undefined,
+    port?: number,
+  ): ServiceObject | undefined {
+    return preferred(this.#claimants({ network, address, length: fullLength(address) }, port), clientNamespace);
   }
 
   /** The service with the longest prefix that covers this address; of several as `byAddress`. */
-  byPrefix(network: string, address: string, clientNamespace: string | undefined): ServiceObject | undefined {
+  byPrefix(
+    network: string,
+    address: string,
+    clientNamespace: string | undefined,
+    port?: number,
+  ): ServiceObject | undefined {
     for (const length of [...this.#lengths.keys()].sort((a, b) => b - a)) {
       if (length >= fullLength(address)) continue;
-      const claimants = this.#byVip.get(vipKey({ network, address: maskAddress(address, length), length }));
-      if (claimants) return preferred(claimants, clientNamespace);
+      const claimants = this.#claimants({ network, address: maskAddress(address, length), length }, port);
+      if (claimants.length > 0) return preferred(claimants, clientNamespace);
     }
     return undefined;
   }
@@ -129,8 +147,18 @@ export class ServiceIndex {
   }
 
   #forgetCommon(key: ServiceKey): void {
-    for (const workload of this.#common.get(key)?.values() ?? []) if (workload) this.#pool.release(workload);
+    const common = this.#common.get(key);
+    if (!common) return;
+    for (const workload of common.values()) if (workload) this.#pool.release(workload);
     this.#common.delete(key);
+  }
+
+  #claimants(vip: Vip, port: number | undefined): ServiceObject[] {
+    const key = vipKey(vip);
+    const atPort = (claim: Vip) => claim.port === undefined || port === undefined || claim.port === port;
+    return [...(this.#byVip.get(key) ?? [])].filter(({ vips }) =>
+      vips.some((claim) => vipKey(claim) === key && atPort(claim)),
+    );
   }
 
   #countLength(length: number, change: number): void {
@@ -143,7 +171,7 @@ export class ServiceIndex {
 const vipKey = (vip: Vip): string => `${vip.network}/${vip.address}/${vip.length}`;
 
 function preferred(
-  claimants: ReadonlySet<ServiceObject> | undefined,
+  claimants: readonly ServiceObject[],
   clientNamespace: string | undefined,
 ): ServiceObject | undefined {
   const rank = (object: ServiceObject) =>
@@ -152,7 +180,7 @@ function preferred(
       : object.canonical
         ? 1
         : 2;
-  return [...(claimants ?? [])].sort((a, b) => rank(a) - rank(b) || byKey(a, b))[0];
+  return [...claimants].sort((a, b) => rank(a) - rank(b) || byKey(a, b))[0];
 }
 
 /** The port on which this workload serves a service port; 0 if it does not. */

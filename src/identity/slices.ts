@@ -1,10 +1,13 @@
 /** Long work in short pieces: nothing of ours keeps the event loop from its turn for long. */
 
-/** How long one piece may be. */
-const SLICE_MS = 10;
+/** How long one piece may be. A collection of garbage may fall into it, and another process may hold the CPU meanwhile. */
+const SLICE_MS = 5;
 
-/** A function to await often within long work: once a slice is over it lets the event loop have its turn. */
-export function createBreather(sliceMs = SLICE_MS): () => Promise<void> | undefined {
+/** To be awaited often within long work. */
+export type Breather = () => Promise<void> | undefined;
+
+/** Once a slice is over the breather lets the event loop have its turn. */
+export function createBreather(sliceMs = SLICE_MS): Breather {
   let began = performance.now();
   return () => {
     if (performance.now() - began < sliceMs) return undefined;

@@ -19,6 +19,8 @@ export interface Source {
   readonly usesCgroups: boolean;
   /** Fills the shelf, or begins to. Rejects with a TcpledgerError where the configuration is at fault. */
   start(): Promise<void>;
+  /** A lookup found nobody at this address: a source that learns on demand asks for it. Called for every such lookup. */
+  wants?(address: string): void;
   /** What it still lacks, in words for /readyz; undefined once it has its state. */
   missing(): string | undefined;
   /** The local end, by what only the pair itself tells (its executable), when no source has an object for it. */
@@ -35,7 +37,7 @@ export interface SourceSettings {
   /** One tree for all sources; a source that names by cgroup starts it. */
   readonly cgroups: CgroupTree;
   /** To be called when `missing` says something else after the source has had its state. */
-  readonly readinessChanged: () => void;
+  readonly readinessChanged?: () => void;
 }
 
 export interface SourceType<Config = unknown> {

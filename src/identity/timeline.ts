@@ -4,17 +4,33 @@
  *
  * A claim begins when its source told us, which is later than when it became true: a moment that no claim covers
  * belongs to the next one that begins, so that a pod announced two seconds after its first connection names it.
+ *
+ * There is a claim for each address of a mesh, and nearly all of them are since ever, for now, and alone: of such a one
+ * the holder stands for itself.
  */
-interface Claim<T> {
+class Claim<T> {
   readonly holder: T;
-  /** Wall-clock ms; -Infinity for what was there when the source first told its state. */
-  readonly fromMs: number;
-  /** Infinity while it holds. */
-  untilMs: number;
+  /** Wall-clock ms; undefined for what was there when the source first told its state. */
+  readonly fromMs: number | undefined;
+  /** undefined while it holds. */
+  untilMs: number | undefined = undefined;
+
+  constructor(holder: T, fromMs: number | undefined) {
+    this.holder = holder;
+    this.fromMs = fromMs;
+  }
+
+  covers(timeMs: number): boolean {
+    return !this.beginsAfter(timeMs) && (this.untilMs === undefined || timeMs < this.untilMs);
+  }
+
+  beginsAfter(timeMs: number): boolean {
+    return this.fromMs !== undefined && this.fromMs > timeMs;
+  }
 }
 
-export class Timeline<K, T> {
-  readonly #claims = new Map<K, Claim<T>[]>();
+export class Timeline<K, T extends object> {
+  readonly #claims = new Map<K, T | Claim<T>[]>();
   /** Ended claims in the order of their ends. */
   readonly #tombstones: { readonly key: K; readonly claim: Claim<T> }[] = [];
   readonly #better: (a: T, b: T) => number;
@@ -24,16 +40,16 @@ export class Timeline<K, T> {
     this.#better = better;
   }
 
-  begin(key: K, holder: T, fromMs: number): void {
-    const claim: Claim<T> = { holder, fromMs, untilMs: Number.POSITIVE_INFINITY };
-    const claims = this.#claims.get(key);
-    if (claims) claims.push(claim);
-    else this.#claims.set(key, [claim]);
+  /** `fromMs`: wall-clock ms; undefined: since ever. */
+  begin(key: K, holder: T, fromMs: number | undefined): void {
+    if (fromMs === undefined && !this.#claims.has(key)) this.#claims.set(key, holder);
+    else this.#list(key).push(new Claim(holder, fromMs));
   }
 
   /** Ends this holder's claim and nobody else's. */
   end(key: K, holder: T, untilMs: number): void {
-    const claim = this.#claims.get(key)?.find((c) => c.holder === holder && c.untilMs === Number.POSITIVE_INFINITY);
+    if (!this.#claims.has(key)) return;
+    const claim = this.#list(key).find((c) => c.holder === holder && c.untilMs === undefined);
     if (!claim) return;
     claim.untilMs = untilMs;
     this.#tombstones.push({ key, claim });
@@ -41,35 +57,46 @@ export class Timeline<K, T> {
 
   /** Who holds it now. */
   current(key: K): T | undefined {
-    return this.#best(this.#claims.get(key)?.filter((claim) => claim.untilMs === Number.POSITIVE_INFINITY));
+    const claims = this.#claims.get(key);
+    if (!Array.isArray(claims)) return claims;
+    return this.#best(claims.filter((claim) => claim.untilMs === undefined));
   }
 
   /** Who held it at `timeMs`, or came next. */
   at(key: K, timeMs: number): T | undefined {
     const claims = this.#claims.get(key);
-    if (!claims) return undefined;
-    const holding = claims.filter((claim) => claim.fromMs <= timeMs && timeMs < claim.untilMs);
+    if (!Array.isArray(claims)) return claims;
+    const holding = claims.filter((claim) => claim.covers(timeMs));
     if (holding.length > 0) return this.#best(holding);
-    const later = claims.filter((claim) => claim.fromMs > timeMs);
-    const next = Math.min(...later.map((claim) => claim.fromMs));
+    const later = claims.filter((claim) => claim.beginsAfter(timeMs));
+    const next = Math.min(...later.map((claim) => claim.fromMs!));
     return this.#best(later.filter((claim) => claim.fromMs === next));
   }
 
   /** Drops the claims that ended before `limitMs`. */
   prune(limitMs: number): void {
     let gone = 0;
-    while (gone < this.#tombstones.length && this.#tombstones[gone]!.claim.untilMs < limitMs) {
+    while (gone < this.#tombstones.length && this.#tombstones[gone]!.claim.untilMs! < limitMs) {
       const { key, claim } = this.#tombstones[gone++]!;
-      const left = this.#claims.get(key)!.filter((other) => other !== claim);
+      const left = this.#list(key).filter((other) => other !== claim);
       if (left.length > 0) this.#claims.set(key, left);
       else this.#claims.delete(key);
     }
     this.#tombstones.splice(0, gone);
   }
 
-  #best(claims: readonly Claim<T>[] | undefined): T | undefined {
+  /** The key's claims as a list that is kept. */
+  #list(key: K): Claim<T>[] {
+    const claims = this.#claims.get(key);
+    if (Array.isArray(claims)) return claims;
+    const list = claims === undefined ? [] : [new Claim(claims, undefined)];
+    this.#claims.set(key, list);
+    return list;
+  }
+
+  #best(claims: readonly Claim<T>[]): T | undefined {
     let best: T | undefined;
-    for (const { holder } of claims ?? []) if (best === undefined || this.#better(holder, best) < 0) best = holder;
+    for (const { holder } of claims) if (best === undefined || this.#better(holder, best) < 0) best = holder;
     return best;
   }
 }

@@ -30,6 +30,14 @@ export interface Service {
   readonly namespace: string | undefined;
 }
 
+/** What the node knows of a local end beside its workload: several containers of a pod are one workload. */
+export interface LocalContainer {
+  /** As the cgroup has it: a static pod's is the hash of its configuration. */
+  readonly podUid: string | undefined;
+  /** 64 hex digits. */
+  readonly containerId: string | undefined;
+}
+
 /** Both ends of a pair, as of its first connection. The same object for the same slot and generation. */
 export interface Peers {
   readonly reporter: Role;
@@ -38,6 +46,8 @@ export interface Peers {
   readonly service: Service | undefined;
   /** `mutual_tls` only on evidence. */
   readonly securityPolicy: 'mutual_tls' | 'unknown';
+  /** Of the local end; absent where its cgroup tells nothing. */
+  readonly container?: LocalContainer;
 }
 
 /** A pair batch with a name for each row: peers[i] belongs to row i of `batch`. `restored` rows come first in time, with names of their own. */

@@ -3,13 +3,14 @@
  * the same JavaScript object here. That makes "has the answer changed" a comparison of pointers, and gives a workload
  * one life however many sources, cgroups or connections hold it: it is gone (`goneSinceMs`) while nobody does.
  */
+import { MultiMap } from './multi-map.ts';
 import type { Workload } from './types.ts';
 
 /** The naming part of a workload: every field but its life. */
 export type WorkloadFields = Omit<Workload, 'goneSinceMs'>;
 
-/** Keys in the order of the interning key; the compiler checks that none is missing. */
-const FIELD_ORDER: { readonly [K in keyof WorkloadFields]: true } = {
+/** The compiler checks that none is missing. */
+const FIELDS: { readonly [K in keyof WorkloadFields]: true } = {
   name: true,
   namespace: true,
   podName: true,
@@ -23,7 +24,7 @@ const FIELD_ORDER: { readonly [K in keyof WorkloadFields]: true } = {
   zone: true,
   node: true,
 };
-export const WORKLOAD_FIELDS = Object.keys(FIELD_ORDER) as readonly (keyof WorkloadFields)[];
+export const WORKLOAD_FIELDS = Object.keys(FIELDS) as readonly (keyof WorkloadFields)[];
 
 /** A workload with a name and nothing else known. */
 export const UNNAMED_FIELDS: Omit<WorkloadFields, 'name'> = {
@@ -42,8 +43,11 @@ export const UNNAMED_FIELDS: Omit<WorkloadFields, 'name'> = {
 
 export class WorkloadPool {
   readonly #now: () => number;
-  readonly #byNaming = new Map<string, Workload>();
-  readonly #holders = new Map<Workload, number>();
+  /** By pod or, for want of one, by name: few workloads share that, and it is a string that is there already. */
+  readonly #byName = new MultiMap<string, Workload>();
+  /** Of those that several hold, how many. One that lives and is not here has one holder. */
+  readonly #shared = new Map<Workload, number>();
+  #size = 0;
 
   /** `now`: wall-clock milliseconds. */
   constructor(now: () => number) {
@@ -51,46 +55,61 @@ export class WorkloadPool {
   }
 
   get size(): number {
-    return this.#byNaming.size;
+    return this.#size;
   }
 
   /** The workload of that naming. A new one is gone until somebody holds it. Empty strings count as unknown. */
   intern(fields: WorkloadFields): Workload {
-    const key = namingKey(fields);
-    const known = this.#byNaming.get(key);
+    const known = this.#byName.find(bucket(fields), (workload) => sameNaming(workload, fields));
     if (known) return known;
-    const workload = createWorkload(fields, this.#now());
-    this.#byNaming.set(key, workload);
+    const workload = create(fields, this.#now());
+    this.#byName.add(bucket(fields), workload);
+    this.#size++;
     return workload;
   }
 
   /** Somebody says that it lives: a source's object, a cgroup, an open connection of a program. */
   hold(workload: Workload, count = 1): void {
-    this.#holders.set(workload, (this.#holders.get(workload) ?? 0) + count);
-    workload.goneSinceMs = undefined;
+    this.#setHolders(workload, this.#holders(workload) + count);
   }
 
   release(workload: Workload, count = 1): void {
-    const left = (this.#holders.get(workload) ?? 0) - count;
-    if (left > 0) {
-      this.#holders.set(workload, left);
-      return;
-    }
-    this.#holders.delete(workload);
-    workload.goneSinceMs = this.#now();
+    this.#setHolders(workload, this.#holders(workload) - count);
   }
 
   /** Forgets what has been gone for `keepMs`: who still refers to such an object may keep it, a later one is another. */
   prune(keepMs: number): void {
     const limit = this.#now() - keepMs;
-    for (const [key, workload] of this.#byNaming) {
-      if (workload.goneSinceMs !== undefined && workload.goneSinceMs <= limit) this.#byNaming.delete(key);
+    for (const name of this.#byName.keys()) {
+      for (const workload of this.#byName.get(name)) {
+        if (workload.goneSinceMs === undefined || workload.goneSinceMs > limit) continue;
+        this.#byName.delete(name, workload);
+        this.#size--;
+      }
     }
+  }
+
+  #holders(workload: Workload): number {
+    return this.#shared.get(workload) ?? (workload.goneSinceMs === undefined ? 1 : 0);
+  }
+
+  #setHolders(workload: Workload, count: number): void {
+    if (count > 1) this.#shared.set(workload, count);
+    else this.#shared.delete(workload);
+    if (count > 0) workload.goneSinceMs = undefined;
+    else workload.goneSinceMs = this.#now();
   }
 }
 
-/** Field by field: V8 gives each object that is spread a hidden class of its own, which is four times its size. */
-function createWorkload(fields: WorkloadFields, goneSinceMs: number): Workload {
+const bucket = ({ podName, name }: WorkloadFields): string => podName ?? name;
+
+function sameNaming(a: WorkloadFields, b: WorkloadFields): boolean {
+  for (const field of WORKLOAD_FIELDS) if (a[field] !== b[field]) return false;
+  return true;
+}
+
+/** One shape for all, without room for more: there is one for each pod of a mesh. */
+function create(fields: WorkloadFields, goneSinceMs: number): Workload {
   return {
     name: fields.name,
     namespace: fields.namespace,
@@ -106,9 +125,4 @@ function createWorkload(fields: WorkloadFields, goneSinceMs: number): Workload {
     node: fields.node,
     goneSinceMs,
   };
-}
-
-/** Values are attacker-controlled text (pod labels): JSON keeps them apart whatever they contain. */
-function namingKey(fields: WorkloadFields): string {
-  return JSON.stringify(WORKLOAD_FIELDS.map((field) => fields[field] ?? null));
 }

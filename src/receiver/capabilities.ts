@@ -1,5 +1,5 @@
 /** The privileges that loading and attaching need (linux/capability.h has the numbers). No library is loaded by this file. */
-const NUMBERS = { CAP_SYS_ADMIN: 21, CAP_PERFMON: 38, CAP_BPF: 39 } as const;
+const NUMBERS = { CAP_NET_ADMIN: 12, CAP_SYS_ADMIN: 21, CAP_PERFMON: 38, CAP_BPF: 39 } as const;
 type Capability = keyof typeof NUMBERS;
 
 /** CAP_SYS_ADMIN stands for both, as the kernel allows. */

@@ -23,7 +23,7 @@ const KEYS = object({
     withDefault(integer({ min: 16, max: 4_194_304 }), '32768'),
   ),
   max_connections: described(
-    'Connections tracked at once, 136 bytes of kernel memory each; those beyond are counted without their ends',
+    'Connections tracked at once, about 270 bytes of kernel memory each; those beyond are counted without their ends',
     withDefault(integer({ min: 16, max: 16_777_216 }), '65536'),
   ),
   access_log_buffer: described(
@@ -36,6 +36,10 @@ const KEYS = object({
   ),
   loopback: described('Count connections of 127.0.0.0/8 and ::1', withDefault(boolean(), 'true')),
   adopt: described('Take over connections that are older than the agent', withDefault(boolean(), 'true')),
+  connect_hooks: described(
+    'Also look at what applications dial: needed where a load balancer on the socket (Cilium, Kmesh) replaces service addresses, and for connects that fail without a route',
+    withDefault(boolean(), 'true'),
+  ),
   pin_path: described(
     'Directory below /sys/fs/bpf that keeps the kernel half counting while the agent is away; empty: nothing stays',
     withDefault(string({ empty: true }), '""'),

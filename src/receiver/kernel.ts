@@ -14,6 +14,7 @@ export const MAPS = [
   'slots',
   'spare',
   'spare_coarse',
+  'sockets',
   'conns',
   'per_cpu',
   'owners',
@@ -26,8 +27,12 @@ export type MapName = (typeof MAPS)[number];
 /** The programs on inet_sock_set_state, in the order in which they must be attached. They outlive an agent as the maps do. */
 export const HOOKED_PROGRAMS = ['tcpledger_state', 'tcpledger_again'] as const;
 
+/** The programs on connect, which are there only where they are wanted and allowed. */
+export const CONNECT_PROGRAMS = ['tcpledger_connect4', 'tcpledger_connect6'] as const;
+
 export const PROGRAMS = [
   ...HOOKED_PROGRAMS,
+  ...CONNECT_PROGRAMS,
   'tcpledger_settle',
   'tcpledger_adopt_listeners',
   'tcpledger_adopt_connections',
@@ -44,6 +49,8 @@ export interface KernelOptions {
   readonly adopt: boolean;
   /** '' = nothing is pinned. */
   readonly pinPath: string;
+  /** Also see what applications dial, where this machine allows it. */
+  readonly connectHooks: boolean;
   /** Called when the maps are there and before the program counts its first connection: sets its switches. */
   readonly onAttaching: (state: KernelState) => void;
 }
@@ -58,6 +65,10 @@ export interface Kernel {
   /** struct state; writable (the switches). */
   readonly state: ArrayBuffer;
   readonly ring: RingMemory;
+  /** Why what applications dial is not seen though it was asked for; undefined when it is, or need not be. */
+  readonly connectHooksMissing: string | undefined;
+  /** The programs that are loaded. */
+  readonly programs: readonly ProgramName[];
   /** True when the maps are those of an earlier agent. */
   readonly resumed: boolean;
   /** Tells this set of maps from every other, for ever: whatever is kept outside the kernel about slots is about this set. */

@@ -44,6 +44,8 @@ export interface Libbpf {
   mapFd(map: Pointer): number;
   setMaxEntries(map: Pointer, entries: number): number;
   setPinPath(map: Pointer, path: string): number;
+  /** Whether `load` loads this program. */
+  setAutoload(program: Pointer, on: boolean): number;
   /** The initial contents of a global-data map, writable until the object is loaded. */
   initialValue(map: Pointer): Uint8Array;
   programFd(program: Pointer): number;
@@ -53,6 +55,12 @@ export interface Libbpf {
   /** `link` is NULL when it could not be opened, for the reason `errno`. */
   openLink(path: string): { link: Pointer; errno: number };
   destroyLink(link: Pointer): Promise<number>;
+  /** Attaches a program to a control group, by the low-level call: returns the link's descriptor. */
+  attachCgroup(programFd: number, cgroupFd: number, attachType: number, flags: number): number;
+  /** Pins what a descriptor is of. */
+  pinFd(fd: number, path: string): number;
+  /** A descriptor of what is pinned. */
+  openPinned(path: string): number;
   /** Reads an iterator to its end: runs its program over everything. */
   runIterator(link: Pointer): Promise<number>;
   /** Runs a `syscall` program once, off the event loop. */
@@ -129,6 +137,16 @@ export function openLibbpf(): Libbpf {
       library,
       'void *bpf_map__initial_value(void *map, _Out_ size_t *size)',
     ),
+    setAutoload: declare<[Pointer, boolean], number>(
+      library,
+      'int bpf_program__set_autoload(void *program, bool autoload)',
+    ),
+    attachCgroup: declare<[number, number, number, Buffer], number>(
+      library,
+      'int bpf_link_create(int program_fd, int target_fd, int attach_type, const void *options)',
+    ),
+    pinFd: declare<[number, string], number>(library, 'int bpf_obj_pin(int fd, const char *path)'),
+    openPinned: declare<[string], number>(library, 'int bpf_obj_get(const char *path)'),
     programFd: declare<[Pointer], number>(library, 'int bpf_program__fd(void *program)'),
     attach: declare<[Pointer], Pointer>(library, 'void *bpf_program__attach(void *program)'),
     attachIterator: declare<[Pointer, null], Pointer>(
@@ -220,6 +238,16 @@ export function openLibbpf(): Libbpf {
       const data = bpf.initialValue(map, size);
       return new Uint8Array(koffi.view(data, Number(size[0])));
     },
+    setAutoload: (program, on) => bpf.setAutoload(program, on),
+    attachCgroup(programFd, cgroupFd, attachType, flags) {
+      /* struct bpf_link_create_opts as far as its flags */
+      const options = Buffer.alloc(16);
+      options.writeBigUInt64LE(BigInt(options.length));
+      options.writeUInt32LE(flags, 8);
+      return bpf.attachCgroup(programFd, cgroupFd, attachType, options);
+    },
+    pinFd: (fd, path) => bpf.pinFd(fd, path),
+    openPinned: (path) => bpf.openPinned(path),
     programFd: (program) => bpf.programFd(program),
     attach: (program) => later(bpf.attach, program),
     attachIterator: (program) => later(bpf.attachIterator, program, null),

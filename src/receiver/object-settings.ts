@@ -13,12 +13,21 @@ interface Sizes {
 export function setSizes(libbpf: Libbpf, object: Pointer, { maxPairs, maxConnections, ringBytes }: Sizes): void {
   const set = (name: string, entries: number) => libbpf.setMaxEntries(libbpf.map(object, name), entries);
   for (const name of ['index', 'slots', 'spare', 'spare_coarse']) set(name, maxPairs);
-  set('conns', maxConnections);
+  set('sockets', socketBuckets(maxConnections));
+  set('conns', socketBuckets(maxConnections) * BUCKET_SOCKETS);
   set('records', ringBytes);
 }
 
+/** `BUCKET_SOCKETS` in bpf/connection.h. */
+const BUCKET_SOCKETS = 16;
+
+/** A power of two; with `maxConnections` open, four to eight of a bucket's 16 places are taken on average. */
+const socketBuckets = (maxConnections: number): number =>
+  2 ** Math.ceil(Math.log2(maxConnections / (BUCKET_SOCKETS / 2)));
+
 interface Constants {
   readonly maxPairs: number;
+  readonly maxConnections: number;
   /** First slot of the coarse part. */
   readonly coarseBase: number;
   readonly loopback: boolean;
@@ -28,12 +37,13 @@ export function setConstants(
   libbpf: Libbpf,
   object: Pointer,
   rodata: Layout,
-  { maxPairs, coarseBase, loopback }: Constants,
+  { maxPairs, maxConnections, coarseBase, loopback }: Constants,
 ): void {
   const values = libbpf.initialValue(libbpf.map(object, '.rodata'));
   const view = new DataView(values.buffer, values.byteOffset, values.byteLength);
   view.setUint32(rodata.offset('slot_count'), maxPairs, true);
   view.setUint32(rodata.offset('coarse_base'), coarseBase, true);
+  view.setUint32(rodata.offset('bucket_mask'), socketBuckets(maxConnections) - 1, true);
   view.setUint8(rodata.offset('count_loopback'), loopback ? 1 : 0);
   view.setUint32(rodata.offset('cpus'), possibleCpus(), true);
   view.setBigUint64(rodata.offset('id_base'), BigInt(Math.floor(libbpf.bootTimeNs())) << 2n, true);

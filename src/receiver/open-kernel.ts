@@ -3,7 +3,9 @@ import { accessSync, readFileSync } from 'node:fs';
 import { TcpledgerError } from '../collector/errors.ts';
 import { adoptOlder, attachHooked } from './attach.ts';
 import { type Layout, parseBtf } from './btf.ts';
+import { attachConnectHooks, type ConnectHooks, planConnectHooks } from './connect-hooks.ts';
 import {
+  CONNECT_PROGRAMS,
   HOOKED_PROGRAMS,
   type Kernel,
   type KernelOptions,
@@ -32,7 +34,9 @@ export async function openKernel(options: KernelOptions): Promise<Kernel> {
   const { object, readLog } = openObject(libbpf, options.objectPath);
   let pins: Pins | undefined;
   const links: Pointer[] = [];
+  let connectHooks: ConnectHooks | undefined;
   const detach = async () => {
+    connectHooks?.detach();
     for (const link of links.splice(0)) await libbpf.destroyLink(link);
   };
   const close = async () => {
@@ -59,8 +63,12 @@ export async function openKernel(options: KernelOptions): Promise<Kernel> {
     const ringBytes = Math.max(options.ringBytes, pageBytes);
     setSizes(libbpf, object, { ...options, ringBytes });
     setConstants(libbpf, object, btf.section('.rodata'), { ...options, coarseBase });
+    const plan = options.connectHooks ? planConnectHooks() : undefined;
+    let connectHooksMissing = plan && !plan.possible ? plan.reason : undefined;
+    if (!plan?.possible) for (const name of CONNECT_PROGRAMS) libbpf.setAutoload(program(name), false);
+    const programs = PROGRAMS.filter((name) => plan?.possible || !isConnectProgram(name));
     if (options.pinPath !== '') {
-      pins = openPins(options.pinPath, options, MAPS, HOOKED_PROGRAMS);
+      pins = openPins(options.pinPath, options, MAPS, HOOKED_PROGRAMS, CONNECT_PROGRAMS);
       for (const name of MAPS) libbpf.setPinPath(map(name), pins.mapPath(name));
     }
     const code = await libbpf.load(object);
@@ -74,12 +82,20 @@ export async function openKernel(options: KernelOptions): Promise<Kernel> {
     const kernelState = openKernelState(state, layouts.state);
     options.onAttaching(kernelState);
     for (const name of HOOKED_PROGRAMS) links.push(await attachHooked(libbpf, name, program(name), pins, readLog));
+    const programFds = Object.fromEntries(programs.map((name) => [name, libbpf.programFd(program(name))]));
+    if (plan?.possible) {
+      try {
+        connectHooks = attachConnectHooks(libbpf, (name) => programFds[name]!, plan.cgroupRoot, pins);
+      } catch (error) {
+        connectHooksMissing = (error as Error).message;
+      }
+    }
+    if (!options.connectHooks) for (const name of CONNECT_PROGRAMS) if (pins?.hasLink(name)) pins.dropLink(name);
     kernelState.setCounting(true);
     if (options.adopt && !resumed) await adoptOlder(libbpf, program);
     pins?.complete();
 
     const settleFd = libbpf.programFd(program('tcpledger_settle'));
-    const programFds = Object.fromEntries(PROGRAMS.map((name) => [name, libbpf.programFd(program(name))]));
     const word = Buffer.alloc(4);
     const wordOf = (slot: number) => {
       word.writeUInt32LE(slot);
@@ -94,6 +110,8 @@ export async function openKernel(options: KernelOptions): Promise<Kernel> {
       state,
       ring: mapRing(libbpf, fd.records, ringBytes, pageBytes),
       resumed,
+      connectHooksMissing,
+      programs,
       /* the kernel gives a map's number once a boot */
       mapsId: `${readFileSync(BOOT_ID, 'latin1').trim()}/${libbpf.mapId(fd.slots)}`,
       bootTimeNs: () => libbpf.bootTimeNs(),
@@ -115,6 +133,8 @@ export async function openKernel(options: KernelOptions): Promise<Kernel> {
     throw error;
   }
 }
+
+const isConnectProgram = (name: ProgramName): boolean => (CONNECT_PROGRAMS as readonly string[]).includes(name);
 
 function requireBtf(): void {
   try {

@@ -21,6 +21,8 @@ const UNATTRIBUTED = {
   cgroupId: 0n,
   netns: 0,
   executable: '',
+  dialledAddress: '',
+  dialledPort: 0,
   createdNs: 0,
 } as const;
 
@@ -38,10 +40,12 @@ export function createPairReader(slots: SlotMemory, slot: Layout, pair: Layout):
   const remote = pair.offset('remote_ip');
   const cgroup = pair.offset('cgroup_id');
   const netns = pair.offset('netns');
-  const port = pair.offset('service_port');
+  const servicePort = pair.offset('service_port');
   const role = pair.offset('role');
   const kind = pair.offset('kind');
   const comm = pair.offset('comm');
+  const dialledIp = pair.offset('dialled_ip');
+  const dialledPort = pair.offset('dialled_port');
   return (number) => {
     const words = slots.words(number);
     const bytes = slots.bytes(number);
@@ -56,6 +60,7 @@ export function createPairReader(slots: SlotMemory, slot: Layout, pair: Layout):
       };
     }
     const what = KINDS[bytes[at + kind]!]!;
+    const port = bytes.readUInt16LE(at + dialledPort);
     return {
       slot: number,
       generation,
@@ -63,10 +68,12 @@ export function createPairReader(slots: SlotMemory, slot: Layout, pair: Layout):
       role: ROLES[bytes[at + role]!]!,
       localAddress: addressTexts.get(words, bytes, at + local),
       remoteAddress: what === 'pair' ? addressTexts.get(words, bytes, at + remote) : '',
-      servicePort: bytes.readUInt16LE(at + port),
+      servicePort: bytes.readUInt16LE(at + servicePort),
       cgroupId: bytes.readBigUInt64LE(at + cgroup),
       netns: bytes.readUInt32LE(at + netns),
       executable: commTexts.get(words, bytes, at + comm),
+      dialledAddress: port === 0 ? '' : addressTexts.get(words, bytes, at + dialledIp),
+      dialledPort: port,
       createdNs: Number(bytes.readBigUInt64LE(slots.base(number) + createdAt)),
     };
   };

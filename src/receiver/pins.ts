@@ -5,11 +5,22 @@
  * The directory belongs to one agent at a time, which holds a lock on it. What others may have pinned there is left alone.
  */
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, statfsSync, unlinkSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  statfsSync,
+  unlinkSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { TcpledgerError } from '../collector/errors.ts';
+import { type Claim, claim, ownerName } from '../collector/flock.ts';
 import { CONNECT_ERRORS, PAIR_COUNTERS, PAIR_HISTOGRAMS } from '../semconv/pair-fields.ts';
-import { lockDirectory } from './directory-lock.ts';
 import { errnoName } from './libbpf.ts';
 
 const BPF_FS_MAGIC = 0xcafe4a11;
@@ -32,6 +43,10 @@ export interface Pins {
   readonly resumed: boolean;
   mapPath(name: string): string;
   linkPath(program: string): string;
+  /** Whether an earlier agent's link of an optional program is there. */
+  hasLink(program: string): boolean;
+  /** Takes an optional program's link away: the program is detached. */
+  dropLink(program: string): void;
   failure(path: string, errno: number): TcpledgerError;
   /** Everything is pinned, attached and adopted: from now on a later agent may take it over. */
   complete(): void;
@@ -40,10 +55,16 @@ export interface Pins {
 }
 
 /**
- * Takes the directory `path`, and clears it of pins that do not fit. `maps` and `programs` are what a complete set has.
- * Throws TCPL_E_PIN.
+ * Takes the directory `path`, and clears it of pins that do not fit. `maps` and `programs` are what a complete set has,
+ * `optional` programs may be in it. Throws TCPL_E_PIN.
  */
-export function openPins(path: string, layout: PinLayout, maps: readonly string[], programs: readonly string[]): Pins {
+export function openPins(
+  path: string,
+  layout: PinLayout,
+  maps: readonly string[],
+  programs: readonly string[],
+  optional: readonly string[] = [],
+): Pins {
   prepareDirectory(path);
   const release = takeOwnership(path);
   try {
@@ -54,12 +75,15 @@ export function openPins(path: string, layout: PinLayout, maps: readonly string[
     if (!resumed) {
       /* the marker goes first and comes last: an agent that is killed in between leaves nothing to take over by half */
       for (const name of present) if (name.startsWith(MARKER)) rmdirSync(join(path, name));
-      for (const name of present) if (pins.includes(name)) unlinkSync(join(path, name));
+      const ours = [...pins, ...optional.map((name) => LINK + name)];
+      for (const name of present) if (ours.includes(name)) unlinkSync(join(path, name));
     }
     return {
       resumed,
       mapPath: (name) => join(path, MAP + name),
       linkPath: (program) => join(path, LINK + program),
+      hasLink: (program) => existsSync(join(path, LINK + program)),
+      dropLink: (program) => unlinkSync(join(path, LINK + program)),
       failure: (at, errno) => pinFailure(at, errnoName(errno)),
       complete() {
         if (!resumed) mkdirSync(join(path, marker), { mode: 0o700 });
@@ -91,18 +115,21 @@ function prepareDirectory(path: string): void {
 
 /** Returns what gives it up again. */
 function takeOwnership(path: string): () => void {
-  let lock: ReturnType<typeof lockDirectory>;
+  let fd: number | undefined;
+  let owned: Claim;
   try {
-    lock = lockDirectory(path);
+    fd = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY);
+    owned = claim(fd, path);
   } catch (error) {
+    if (fd !== undefined) closeSync(fd);
     throw pinFailure(path, (error as NodeJS.ErrnoException).code ?? String(error));
   }
-  if (lock.held) return lock.release;
+  const release = () => closeSync(fd);
+  if (owned.held) return release;
+  release();
   throw new TcpledgerError(
     'TCPL_E_PIN',
-    `cannot use receivers.ebpf_tcp.pin_path ${path}: ${
-      lock.pid === undefined ? 'a process of another container' : `process ${lock.pid}`
-    } holds it. Stop that agent, or give this one a pin_path of its own.`,
+    `cannot use receivers.ebpf_tcp.pin_path ${path}: ${ownerName(owned.pid)} holds it. Stop that agent, or give this one a pin_path of its own.`,
   );
 }
 

@@ -22,6 +22,7 @@ const PROBE_OPTIONS: KernelOptions = {
   loopback: true,
   adopt: false,
   pinPath: '',
+  connectHooks: true,
   onAttaching: () => {},
 };
 
@@ -36,6 +37,17 @@ export async function probeKernel(open: typeof openKernel = openKernel): Promise
   const findings: ProbeFinding[] = [
     { feature: 'programs', ok: true, detail: 'load, attach to the tracepoint inet_sock_set_state' },
   ];
+  findings.push(
+    kernel.connectHooksMissing === undefined
+      ? { feature: 'connect hooks', ok: true, detail: 'what applications dial is seen' }
+      : {
+          feature: 'connect hooks',
+          ok: false,
+          optional: true,
+          detail: kernel.connectHooksMissing,
+          mend: 'grant CAP_NET_ADMIN and mount a cgroup2 file system; until then services behind a load balancer on the socket are named by their target port, and connects without a route are not counted',
+        },
+  );
   const code = await kernel.settle();
   await kernel.close();
   findings.push(

@@ -53,7 +53,7 @@ export function createRecordReader(memory: ArrayBuffer, record: Layout): (at: nu
     const errno = short(at + skErr);
     return {
       event: what,
-      connectionId: decimal(words[word + id + 1]!, words[word + id]!),
+      connectionId: sequence(words[word + id + 1]!, words[word + id]!),
       slot: words[word + slot]!,
       generation: words[word + generation]!,
       role: ROLES[bytes[at + role]!]!,
@@ -84,10 +84,10 @@ export function createRecordReader(memory: ArrayBuffer, record: Layout): (at: nu
 
 /** A record says more than the counters, which have one class for the rest: the errno's own name. */
 function errorType(error: number, errno: number): string {
-  return error === OTHER ? getSystemErrorName(-errno) : CONNECT_ERRORS[error]!;
+  return error === OTHER && errno !== 0 ? getSystemErrorName(-errno) : CONNECT_ERRORS[error]!;
 }
 
 /** Exact above 2^53 too. */
-function decimal(high: number, low: number): string {
-  return high < 2 ** 21 ? String(high * TWO_32 + low) : String((BigInt(high) << 32n) | BigInt(low));
+function sequence(high: number, low: number): number | string {
+  return high < 2 ** 21 ? high * TWO_32 + low : String((BigInt(high) << 32n) | BigInt(low));
 }

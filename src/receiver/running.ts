@@ -53,6 +53,7 @@ export async function startReceiver(
     loopback: config.loopback,
     adopt: config.adopt,
     pinPath: config.pin_path,
+    connectHooks: config.connect_hooks,
     onAttaching: (state) => switchKernel(state, outputs, config),
   });
   try {
@@ -62,6 +63,11 @@ export async function startReceiver(
         ? `took over the kernel half pinned at ${config.pin_path}: it has gone on counting`
         : 'the kernel half is attached',
     );
+    if (kernel.connectHooksMissing !== undefined) {
+      settings.logger.warn(
+        `what applications dial is not seen, nor connects that fail before a packet could leave: ${kernel.connectHooksMissing}. All else is counted. Grant CAP_NET_ADMIN and mount a cgroup2 file system, or set receivers.${settings.id}.connect_hooks to false to hear no more of it.`,
+      );
+    }
     return run(settings, config, outputs, host, kernel, opened, dependencies.recycler);
   } catch (error) {
     await kernel.close();

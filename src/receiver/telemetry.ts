@@ -1,7 +1,7 @@
 /** What the receiver tells about the kernel half (telemetry.md §4). */
 import type { Telemetry } from '../collector/telemetry.ts';
 import { AGENT_METRICS } from '../semconv/registry.ts';
-import { type Kernel, PROGRAMS } from './kernel.ts';
+import type { Kernel } from './kernel.ts';
 import { KERNEL_OPERATIONS, type KernelState } from './kernel-state.ts';
 import type { RecordFeed } from './record-feed.ts';
 import type { Recycler } from './recycler.ts';
@@ -35,10 +35,10 @@ export function observeKernel(
     telemetry.observe(AGENT_METRICS.ringFill, (report) => report(records.fill())),
     telemetry.observe(AGENT_METRICS.slotsRecycled, (report) => report(recycler.recycled)),
     telemetry.observe(AGENT_METRICS.bpfRuns, (report) => {
-      for (const program of PROGRAMS) report(kernel.statistics(program).runs, { program });
+      for (const program of kernel.programs) report(kernel.statistics(program).runs, { program });
     }),
     telemetry.observe(AGENT_METRICS.bpfRunSeconds, (report) => {
-      for (const program of PROGRAMS) report(kernel.statistics(program).runNs / 1e9, { program });
+      for (const program of kernel.programs) report(kernel.statistics(program).runNs / 1e9, { program });
     }),
   ];
   return () => {

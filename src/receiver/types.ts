@@ -30,6 +30,10 @@ export interface Pair {
   readonly netns: number;
   /** comm of the local end's process, when pairs are told apart by it (ReceiverOutputs.needsExecutable), else empty. */
   readonly executable: string;
+  /** What the application connected to, where a load balancer on the socket replaced it by `remoteAddress`; else ''. */
+  readonly dialledAddress: string;
+  /** 0 with no dialledAddress. */
+  readonly dialledPort: number;
   /** When the slot was first used. */
   readonly createdNs: number;
 }
@@ -78,8 +82,8 @@ export type CloseReason = 'normal' | 'peer_reset' | 'local_reset' | 'timeout';
 /** One connection's open, close or failure. The source is the ring's `struct record` (bpf/record.h). */
 export interface ConnectionRecord {
   readonly event: ConnectionEvent;
-  /** Sequence part of tcpledger.connection.id, unique within a boot, decimal. */
-  readonly connectionId: string;
+  /** Sequence part of tcpledger.connection.id, unique within a boot: a number, or in decimal where that is not exact. */
+  readonly connectionId: number | string;
   /** The slot that counted it, in that generation: its labels are this record's labels. */
   readonly slot: number;
   readonly generation: number;

@@ -25,7 +25,7 @@ export function addressBytes(canonical: string): Uint8Array {
 
 /** The canonical text of 4 or 16 bytes in network order; undefined for any other number of bytes. */
 export function addressFromBytes(bytes: Uint8Array): string | undefined {
-  if (bytes.length === 4) return Array.from(bytes).join('.');
+  if (bytes.length === 4) return [bytes[0], bytes[1], bytes[2], bytes[3]].join('.');
   if (bytes.length !== 16) return undefined;
   const groups: number[] = [];
   for (let at = 0; at < 16; at += 2) groups.push((bytes[at]! << 8) | bytes[at + 1]!);

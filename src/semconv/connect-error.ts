@@ -34,6 +34,8 @@ const EADDRNOTAVAIL = 99;
 /** `errno`: sk_err at the failure, 0 where there is none. `errorType`: telemetry.md §2, error.type. */
 export function connectErrorText(errno: number, errorType: string | undefined): string {
   if (errno === 0 && errorType === 'no_local_port') return osError(EADDRNOTAVAIL);
+  if (errno === 0 && errorType === '_OTHER')
+    return 'connection failed before a packet could leave: no route, or a local policy';
   if (errno === 0) return 'connection aborted by the application before it was established';
   return osError(errno);
 }

@@ -35,6 +35,8 @@ export interface LogPeers {
   readonly destination: LogWorkload | undefined;
   readonly service: { readonly hostname: string } | undefined;
   readonly securityPolicy: 'mutual_tls' | 'unknown';
+  /** Of the local end. */
+  readonly container?: { readonly podUid: string | undefined; readonly containerId: string | undefined };
 }
 
 export type LogEvent = 'open' | 'close' | 'fail';
@@ -42,7 +44,7 @@ export type LogEvent = 'open' | 'close' | 'fail';
 /** The receiver's ConnectionRecord: times in nanoseconds of one clock, bytes and addresses in the local view. */
 export interface LogConnection {
   readonly event: LogEvent;
-  readonly connectionId: string;
+  readonly connectionId: number | string;
   readonly role: 'source' | 'destination';
   readonly localAddress: string;
   readonly localPort: number;
@@ -109,7 +111,10 @@ export const CONNECTION_ID = 'tcpledger.connection.id';
 
 /** Unique for ever: the boot and the sequence number within it. */
 export const connectionId = (bootId: string, record: Pick<LogConnection, 'connectionId'>): string =>
-  `${bootId}-${record.connectionId}`;
+  connectionIdStem(bootId) + record.connectionId;
+
+/** The id up to its sequence number. */
+export const connectionIdStem = (bootId: string): string => `${bootId}-`;
 
 /** Every ztunnel field of a record, in ztunnel's order. */
 export function accessLogFields(record: LogConnection, peers: LogPeers, sink: FieldSink): void {
@@ -157,8 +162,9 @@ export function pairAttributes(peers: LogPeers, sink: FieldSink): void {
   optional(sink, 'server.address', peers.service?.hostname);
   optional(sink, 'k8s.namespace.name', local?.namespace);
   optional(sink, 'k8s.pod.name', local?.podName);
-  optional(sink, 'k8s.pod.uid', local?.podUid);
-  optional(sink, 'container.id', local?.containerId);
+  // The cluster's UID of a static pod is another than the one in its cgroup's name.
+  optional(sink, 'k8s.pod.uid', local?.podUid ?? peers.container?.podUid);
+  optional(sink, 'container.id', peers.container?.containerId ?? local?.containerId);
 }
 
 /** The flow but for the client's port, which is `source.port` (connectionAttributes). */
@@ -174,14 +180,15 @@ export function flowAttributes(record: LogConnection, peers: LogPeers, sink: Fie
 
 /** What OpenTelemetry and tcpledger say of this one connection. */
 export function connectionAttributes(record: LogConnection, bootId: string, sink: FieldSink): void {
-  figureAttributes(record, bootId, sink);
+  sink.string(CONNECTION_ID, connectionId(bootId, record));
+  figureAttributes(record, sink);
   habitAttributes(record, sink);
 }
 
-/** What differs from one connection to the next. */
-export function figureAttributes(record: LogConnection, bootId: string, sink: FieldSink): void {
+/** What differs from one connection to the next, beside its id. A pair's connections may be those of several processes in turns. */
+export function figureAttributes(record: LogConnection, sink: FieldSink): void {
   sink.int('source.port', clientPort(record));
-  sink.string(CONNECTION_ID, connectionId(bootId, record));
+  if (record.pid !== 0) sink.int('process.pid', record.pid);
   if (record.role === 'source' && record.establishedNs !== 0 && !record.adopted) {
     sink.double('tcpledger.connect.duration', seconds(record.establishedNs - record.openedNs));
   }
@@ -193,9 +200,8 @@ export function figureAttributes(record: LogConnection, bootId: string, sink: Fi
   sink.int('tcpledger.tcp.segments.received', record.segmentsReceived);
 }
 
-/** What connections of a pair tend to have in common: the process, the way they end, that nothing was lost. */
+/** What connections of a pair tend to have in common: the program, the way they end, that nothing was lost. */
 export function habitAttributes(record: LogConnection, sink: FieldSink): void {
-  if (record.pid !== 0) sink.int('process.pid', record.pid);
   optional(sink, 'process.executable.name', record.executable);
   if (record.event === 'open') return;
   sink.int('tcpledger.tcp.retransmits', record.retransmits);
@@ -206,7 +212,6 @@ export function habitAttributes(record: LogConnection, sink: FieldSink): void {
 
 /** Whether two records' `habitAttributes` are the same. */
 export const sameHabits = (a: LogConnection, b: LogConnection): boolean =>
-  a.pid === b.pid &&
   a.executable === b.executable &&
   a.event === b.event &&
   a.retransmits === b.retransmits &&
@@ -215,19 +220,24 @@ export const sameHabits = (a: LogConnection, b: LogConnection): boolean =>
   a.errorType === b.errorType;
 
 const clientHost = (r: LogConnection): string => (r.role === 'source' ? r.localAddress : r.remoteAddress);
-const clientPort = (r: LogConnection): number => (r.role === 'source' ? r.localPort : r.remotePort);
+export const clientPort = (r: LogConnection): number => (r.role === 'source' ? r.localPort : r.remotePort);
 const serverHost = (r: LogConnection): string => (r.role === 'source' ? r.remoteAddress : r.localAddress);
 const serverPort = (r: LogConnection): number => (r.role === 'source' ? r.remotePort : r.localPort);
 
 /** `src.addr`: `ip:port`, IPv6 in brackets; '' when the address is not known. */
 export const clientAddress = (record: LogConnection): string => hostPort(clientHost(record), clientPort(record));
 
+/** `src.addr` up to its port; '' when the address is not known. */
+export const clientAddressStem = (record: LogConnection): string => hostStem(clientHost(record));
+
 /** `dst.addr`, as clientAddress. */
 export const serverAddress = (record: LogConnection): string => hostPort(serverHost(record), serverPort(record));
 
-function hostPort(host: string, port: number): string {
+const hostPort = (host: string, port: number): string => (host === '' ? '' : hostStem(host) + port);
+
+function hostStem(host: string): string {
   if (host === '') return '';
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+  return host.includes(':') ? `[${host}]:` : `${host}:`;
 }
 
 /** Nanoseconds from the opening (or the adoption) to the event; never negative, whatever the clocks of two CPUs say. */

@@ -341,6 +341,27 @@ export const AGENT_METRICS = {
     'Objects an identity source could not read',
     ['source', 'kind'],
   ),
+  identityConnected: row(
+    'tcpledger_identity_connected',
+    'gauge',
+    '1',
+    'Whether an identity source has a working stream from its control plane',
+    ['source'],
+  ),
+  identityReconnects: row(
+    'tcpledger_identity_reconnects',
+    'counter',
+    '{attempt}',
+    'Attempts of an identity source to get a stream after the first',
+    ['source'],
+  ),
+  identityNacks: row(
+    'tcpledger_identity_nacks',
+    'counter',
+    '{message}',
+    'Messages of a control plane that were refused, whole or in part',
+    ['source'],
+  ),
   identityLastMessageAge: row(
     'tcpledger_identity_last_message_age_seconds',
     'gauge',

@@ -87,6 +87,27 @@ describe('a change', () => {
   });
 });
 
+describe('a process that is held up for many intervals at a time', () => {
+  /** Blocks the event loop once a turn, for several intervals. */
+  function holdUp(): NodeJS.Timeout {
+    return setInterval(() => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, INTERVAL_MS * 4), 1);
+  }
+
+  it('tells of a change all the same, once', async () => {
+    writeFileSync(at('f'), 'one');
+    await watching(at('f'));
+    const holding = holdUp();
+    try {
+      for (const [i, text] of ['two', 'six'].entries()) {
+        writeFileSync(at('f'), text);
+        await changesReach(i + 1);
+      }
+    } finally {
+      clearInterval(holding);
+    }
+  });
+});
+
 describe('no change', () => {
   it('is a touch, a mode, or the same contents again', async () => {
     writeFileSync(at('f'), 'one');

@@ -2,7 +2,10 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { gunzipSync } from 'node:zlib';
 import { expect, test } from 'vitest';
+import { scanFrames } from '../../src/collector/storage/frames.ts';
+import { isGzip } from '../../src/exporters/otlp-http/packing.ts';
 import { type AgentOptions, startAgent } from '../kernel/support/agent.ts';
 import { undoLater } from '../kernel/support/cleanup.ts';
 import { eventually } from '../kernel/support/eventually.ts';
@@ -67,9 +70,14 @@ describeOnKernel('a queue in storage', () => {
   });
 });
 
-/** Records in all journals: each has its id's key once. */
+/** Of a stored batch, before its request (src/exporters/otlp/batch-journal.ts). */
+const BATCH_HEADER = 13;
+
+/** Records in all journals: each has its id's key once. A request is stored as it is sent, compressed or not. */
 function storedRecords(directory: string): number {
   return readdirSync(directory)
-    .map((name) => readFileSync(join(directory, name), 'latin1').split('tcpledger.connection.id').length - 1)
-    .reduce((sum, count) => sum + count, 0);
+    .flatMap((name) => scanFrames(readFileSync(join(directory, name))).records)
+    .map((frame) => frame.subarray(BATCH_HEADER))
+    .map((request) => (isGzip(request) ? gunzipSync(request) : request).toString('latin1'))
+    .reduce((sum, request) => sum + request.split('tcpledger.connection.id').length - 1, 0);
 }

@@ -44,7 +44,7 @@ it('conserves sums, records, their order, and labels', () => {
       };
       for (let n = 1; n <= SLOTS; n++) add(n, 1);
       const counted = new Map<string, number>();
-      const logged = new Map<string, string[]>();
+      const logged = new Map<string, (number | string)[]>();
       let timeNs = 0;
       let recordId = 0;
       const key = (p: { slot: number; generation: number }) => `${p.slot}/${p.generation}`;
@@ -79,7 +79,7 @@ it('conserves sums, records, their order, and labels', () => {
         names.set(key(row), row.peers);
       }
       expect(passed).toEqual(counted);
-      const written = new Map<string, string[]>();
+      const written = new Map<string, (number | string)[]>();
       for (const { record, peers } of rig.records.lines) {
         written.set(key(record), [...(written.get(key(record)) ?? []), record.connectionId]);
         expect(names.get(key(record)) ?? peers).toBe(peers);

@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { Directory, type DirectoryChange, type Shelf, TOMBSTONE_MS } from '../../src/identity/directory.ts';
-import { FakeClock, service, workload } from './fakes.ts';
+import { CgroupOwners } from '../../src/identity/sources/cgroup-owners.ts';
+import { FakeCgroups, FakeClock, service, workload } from './fakes.ts';
 
 let clock: FakeClock;
 let directory: Directory;
@@ -69,6 +70,71 @@ describe('who held an address when', () => {
     expect(shelf.byCgroup(7n, undefined)).toBeUndefined();
     expect(shelf.byCgroup(7n, then)?.workload.name).toBe('a');
     expect(shelf.byCgroup(8n, undefined)?.workload.name).toBe('a');
+  });
+});
+
+describe('pods', () => {
+  const POD = '2c48913c-b29f-11e7-9350-020968147796';
+  const HASH = '0123456789abcdef0123456789abcdef';
+  let tree: FakeCgroups;
+
+  beforeEach(() => {
+    tree = new FakeCgroups();
+    directory = new Directory(clock, TOMBSTONE_MS, new CgroupOwners(tree, clock));
+    shelf = directory.addShelf('kubernetes', '');
+    shelf.markSynced();
+    tree.change({
+      added: [
+        [2n, `/kubepods/pod${POD}`],
+        [3n, `/kubepods/pod${HASH}`],
+      ],
+    });
+  });
+
+  const nameOf = (cgroup: bigint, atMs?: number) => shelf.byCgroup(cgroup, atMs)?.workload.name;
+
+  it('are named by the UID of their cgroups, a static pod by each of its own', () => {
+    expect(shelf.holdsPods).toBe(false);
+    shelf.upsertWorkload(workload({ uid: 'a', podUids: [POD, HASH] }));
+    expect([nameOf(2n), nameOf(3n), nameOf(4n)]).toEqual(['a', 'a', undefined]);
+    expect(shelf.byPod(HASH, undefined)?.workload.name).toBe('a');
+    expect(shelf.holdsPods).toBe(true);
+    shelf.upsertWorkload(workload({ uid: 'a', podUids: [POD] }));
+    expect([nameOf(2n), nameOf(3n)]).toEqual(['a', undefined]);
+    shelf.removeWorkload('a');
+    expect(nameOf(2n)).toBeUndefined();
+    expect(shelf.holdsPods).toBe(false);
+  });
+
+  it('are named as of then, though pod and cgroup have gone', () => {
+    shelf.upsertWorkload(workload({ uid: 'a', podUids: [POD] }));
+    clock.advance(1_000);
+    const then = clock.now();
+    clock.advance(1_000);
+    shelf.removeWorkload('a');
+    tree.change({ removed: [2n] });
+    expect(nameOf(2n)).toBeUndefined();
+    expect(nameOf(2n, then)).toBe('a');
+    clock.advance(TOMBSTONE_MS + 1);
+    directory.prune(Number.POSITIVE_INFINITY);
+    expect(nameOf(2n, then)).toBeUndefined();
+  });
+
+  it('give way to a workload that names the cgroup itself', () => {
+    shelf.upsertWorkload(workload({ uid: 'pod', podUids: [POD] }));
+    shelf.upsertWorkload(workload({ uid: 'named', cgroups: [2n] }));
+    expect(nameOf(2n)).toBe('named');
+  });
+
+  it('are announced by their cgroups', () => {
+    const changes: DirectoryChange[] = [];
+    directory.onChange((change) => changes.push(change));
+    shelf.upsertWorkload(workload({ uid: 'a', podUids: [POD], cgroups: [9n] }));
+    shelf.removeWorkload('a');
+    expect(changes.map(({ cgroups }) => [...cgroups])).toEqual([
+      [9n, 2n],
+      [9n, 2n],
+    ]);
   });
 });
 
@@ -160,7 +226,18 @@ describe('changes', () => {
   let changes: DirectoryChange[];
   beforeEach(() => {
     changes = [];
+    shelf.markSynced();
     directory.onChange((change) => changes.push(change));
+  });
+
+  it('are told as one when a source has its first whole state', () => {
+    const loading = directory.addShelf('loading', '');
+    loading.upsertWorkload(workload({ uid: 'a', addresses: ['10.0.0.1'], cgroups: [1n] }));
+    loading.upsertService(service({ hostname: 's', vips: [{ network: '', address: '10.96.0.1', length: 32 }] }));
+    expect(changes).toEqual([]);
+    loading.markSynced();
+    loading.markSynced();
+    expect(changes).toEqual([{ addresses: new Set(), cgroups: new Set(), ranges: [], synced: true }]);
   });
 
   it('names the addresses and cgroups of both versions', () => {
@@ -197,12 +274,6 @@ describe('changes', () => {
     expect(changes[1]!.ranges).toEqual([{ network: '', address: '10.97.0.0', length: 16 }]);
     shelf.removeService('default/s');
     expect([...changes[2]!.addresses].sort()).toEqual(['10.0.0.1', '10.96.0.1']);
-  });
-
-  it('says once that a source has its state', () => {
-    shelf.markSynced();
-    shelf.markSynced();
-    expect(changes.map(({ synced }) => synced)).toEqual([true]);
   });
 });
 
@@ -242,6 +313,20 @@ describe('services', () => {
     shelf.upsertService(service({ hostname: 's', vips: [{ network: 'net1', address: '10.96.0.1', length: 32 }] }));
     expect(byAddress('10.96.0.1')).toBeUndefined();
     expect(shelf.services.byAddress('net1', '10.96.0.1', undefined)?.service.hostname).toBe('s');
+  });
+
+  it("knows addresses that are a service's at some ports only", () => {
+    const at = (port: number) => ({ ...vip('10.96.0.1'), port });
+    const range = (port: number) => ({ ...vip('10.97.0.0', 16), port });
+    shelf.upsertService(service({ hostname: 'a', vips: [at(80), at(81), range(80)] }));
+    shelf.upsertService(service({ hostname: 'b', vips: [at(443), vip('10.0.0.0', 8)] }));
+    const exact = (port?: number) => shelf.services.byAddress('', '10.96.0.1', undefined, port)?.service.hostname;
+    const covering = (port?: number) => shelf.services.byPrefix('', '10.97.0.1', undefined, port)?.service.hostname;
+    expect([80, 81, 443, 8080, undefined].map(exact)).toEqual(['a', 'a', 'b', undefined, 'a']);
+    expect([80, 443, undefined].map(covering)).toEqual(['a', 'b', 'a']);
+    shelf.removeService('default/a');
+    expect([80, 443].map(exact)).toEqual([undefined, 'b']);
+    expect([80, 443].map(covering)).toEqual(['b', 'b']);
   });
 
   const holder = () => shelf.byAddress('10.0.0.1', undefined)!;

@@ -7,7 +7,8 @@ import { Directory } from '../../src/identity/directory.ts';
 import type { ServiceObject, WorkloadObject } from '../../src/identity/objects.ts';
 import type { SourceSettings } from '../../src/identity/source.ts';
 import type { CgroupChange, CgroupTree } from '../../src/identity/sources/cgroup-tree.ts';
-import type { IdentifiedPairs, IdentifiedRecords, Peers } from '../../src/identity/types.ts';
+import type { NamespacePods } from '../../src/identity/sources/namespace-pods.ts';
+import type { IdentifiedPairs, IdentifiedRecords, LocalContainer, Peers } from '../../src/identity/types.ts';
 import { UNNAMED_FIELDS } from '../../src/identity/workload-pool.ts';
 import type { ConnectionRecord, Pair, PairBatch, PairSource } from '../../src/receiver/types.ts';
 import { counterColumn, PAIR_STRIDE } from '../../src/semconv/pair-fields.ts';
@@ -70,6 +71,8 @@ export class FakePairSource implements PairSource {
       cgroupId: 0n,
       netns: 1,
       executable: '',
+      dialledAddress: '',
+      dialledPort: 0,
       createdNs: clock.bootNs,
       ...fields,
     };
@@ -141,6 +144,34 @@ export class FakeCgroups implements CgroupTree {
     for (const id of [...absent, ...added.map(([id]) => id)]) this.lookingFor.delete(id);
     const change = { added: new Map(added), removed: gone, absent: new Set(absent) };
     for (const listener of this.#listeners) listener(change);
+  }
+}
+
+export class FakeNamespaces implements NamespacePods {
+  readonly pods = new Map<number, LocalContainer>();
+  readonly lookingFor = new Set<number>();
+  readonly #listeners = new Set<(netns: ReadonlySet<number>) => void>();
+
+  owner(netns: number): LocalContainer | undefined {
+    return this.pods.get(netns);
+  }
+
+  looking(netns: number): boolean {
+    return this.lookingFor.has(netns);
+  }
+
+  onChange(listener: (netns: ReadonlySet<number>) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  async stop(): Promise<void> {}
+
+  /** A reading has found the pod that was looked for. */
+  find(netns: number, pod: LocalContainer): void {
+    this.lookingFor.delete(netns);
+    this.pods.set(netns, pod);
+    for (const listener of this.#listeners) listener(new Set([netns]));
   }
 }
 

@@ -186,6 +186,39 @@ describe('the same-node join', () => {
     expect(rig.source.renewed.sort()).toEqual(old.map(({ slot }) => `${slot}/1`).sort());
   });
 
+  it('goes over with the address: both views get a fresh slot when it becomes nobody’s', () => {
+    const { clock, source, shelf, metrics, pairs } = createRig();
+    const file = shelf('file');
+    file.upsertWorkload(workload({ uid: 'client', addresses: ['10.0.0.1'] }));
+    file.upsertWorkload(workload({ uid: 'server', addresses: ['10.0.0.2'] }));
+    const ends: Partial<Pair> = { localAddress: '10.0.0.1', remoteAddress: '10.0.0.2' };
+    const mirrored: Partial<Pair> = { role: 'destination', localAddress: '10.0.0.2', remoteAddress: '10.0.0.1' };
+    const both = () => [source.add(clock, ends), source.add(clock, mirrored)];
+    const sweep = (some: readonly Pair[]) =>
+      metrics.consume(
+        batchOf(
+          source,
+          clock.bootNs,
+          some.map((pair) => [pair, { [SENT]: 1 }]),
+        ),
+      );
+    const old = both();
+    sweep([...old].reverse());
+    clock.advance(10);
+    file.removeWorkload('client');
+    clock.advance(10);
+    expect(source.renewed.sort()).toEqual(old.map(({ slot }) => `${slot}/1`).sort());
+    const fresh = both();
+    sweep(fresh);
+    clock.advance(RESOLVE_TIMEOUT_MS);
+    expect(pairs.rows.map(({ slot, peers }) => [slot, peers.source?.name])).toEqual([
+      [old[1]!.slot, 'client'],
+      [old[0]!.slot, 'client'],
+      [fresh[0]!.slot, undefined],
+      [fresh[1]!.slot, undefined],
+    ]);
+  });
+
   it('names by cgroup what a file names by cgroup, with its service, and alike at both ends', () => {
     const rig = createRig({ sources: ['file', 'host'] });
     const file = rig.shelf('file');

@@ -77,6 +77,19 @@ describe('services', () => {
     expect(name(asDestination(8080)).service).toBe('a.svc');
   });
 
+  it("an address that is a service's at one port only", () => {
+    const { name, file } = mesh();
+    const at = (hostname: string, port: number) =>
+      service({ hostname, vips: [{ ...vip('10.96.0.1'), port }], ports: new Map([[port, 8080]]) });
+    file.upsertService(at('a.svc', 80));
+    file.upsertService(at('b.svc', 81));
+    const backs = new Map([['default/b.svc', new Map()]]);
+    file.upsertWorkload(workload({ uid: 'server', addresses: [SERVER], services: backs }));
+    expect(name(asSource('10.96.0.1', 80))).toMatchObject({ service: 'a.svc', destination: undefined });
+    expect(name(asSource('10.96.0.1', 81))).toMatchObject({ service: 'b.svc', destination: 'server' });
+    expect(name(asSource('10.96.0.1', 82))).toMatchObject({ service: undefined, destination: undefined });
+  });
+
   it('14: a named target port is resolved by the workload', () => {
     const { name, file } = mesh();
     file.upsertService(service({ hostname: 'server.default.svc', vips: [vip(VIP)], ports: new Map([[80, 0]]) }));
@@ -183,5 +196,108 @@ describe('ends', () => {
       [undefined, 'server', 'server.default.svc'],
       [undefined, undefined, undefined],
     ]);
+  });
+});
+
+describe('local ends of pods', () => {
+  const POD = '2c48913c-b29f-11e7-9350-020968147796';
+  const OTHER = '3d59a24d-b29f-11e7-9350-020968147796';
+  const ID = 'c'.repeat(64);
+  const NETNS = 4_026_532_500;
+
+  /** A pod with an address, one in the host's network, a cgroup of each; `file` stands for whoever knows pods. */
+  function pods() {
+    const rig = mesh();
+    rig.file.upsertWorkload(workload({ uid: 'client', addresses: [CLIENT], podUids: [POD] }));
+    rig.file.upsertWorkload(workload({ uid: 'node-agent', addresses: [CLIENT], hostNetwork: true, podUids: [OTHER] }));
+    rig.cgroups.change({
+      added: [
+        [1n, '/'],
+        [2n, `/kubepods/pod${POD}/${ID}`],
+        [3n, `/kubepods/pod${OTHER}/${ID}`],
+        [4n, '/kubepods/pod00000000-0000-4000-8000-000000000000'],
+        [5n, '/system.slice/sshd.service'],
+      ],
+    });
+    const peers = (fields: Partial<Pair>) => {
+      const pair = rig.source.add(rig.clock, { ...asSource(SERVER, 8080), ...fields });
+      rig.metrics.consume(batchOf(rig.source, rig.clock.bootNs, [[pair, { [SENT]: 1 }]]));
+      rig.clock.advance(RESOLVE_TIMEOUT_MS);
+      return rig.pairs.rows.find(({ slot }) => slot === pair.slot)!.peers;
+    };
+    return { ...rig, peers };
+  }
+
+  it('are told by cgroup, those in the host’s network too, and their container with them', () => {
+    const { peers } = pods();
+    expect(peers({ cgroupId: 2n, localAddress: '192.0.2.9' })).toMatchObject({
+      source: { name: 'client' },
+      container: { podUid: POD, containerId: ID },
+    });
+    expect(peers({ cgroupId: 3n })).toMatchObject({
+      source: { name: 'node-agent' },
+      container: { podUid: OTHER, containerId: ID },
+    });
+  });
+
+  it('are told by address where the cgroup tells of no pod', () => {
+    const { peers } = pods();
+    for (const cgroupId of [0n, 1n, 5n]) {
+      expect(peers({ cgroupId }).source?.name).toBe('client');
+      expect(peers({ cgroupId }).container).toBeUndefined();
+    }
+  });
+
+  it('are nobody when the cgroup is of a pod that is not known, though another still has the address', () => {
+    const { peers } = pods();
+    expect(peers({ cgroupId: 4n }).source).toBeUndefined();
+  });
+
+  it('29: a pod that is announced late has its address from the one before it at once', () => {
+    const { file, source, clock, metrics, pairs } = pods();
+    const pair = source.add(clock, { ...asSource(SERVER, 8080), cgroupId: 4n });
+    metrics.consume(batchOf(source, clock.bootNs, [[pair, { [SENT]: 1 }]]));
+    clock.advance(2_000);
+    expect(pairs.rows).toEqual([]);
+    file.upsertWorkload(
+      workload({ uid: 'heir', addresses: [CLIENT], podUids: ['00000000-0000-4000-8000-000000000000'] }),
+    );
+    clock.advance(0);
+    expect(pairs.rows[0]!.peers.source?.name).toBe('heir');
+  });
+
+  it('are told by their network namespace where the cgroup tells of no pod, before the address', () => {
+    const { peers, namespaces } = pods();
+    namespaces.pods.set(NETNS, { podUid: OTHER, containerId: undefined });
+    expect(peers({ cgroupId: 1n, netns: NETNS })).toMatchObject({
+      source: { name: 'node-agent' },
+      container: { podUid: OTHER, containerId: undefined },
+    });
+    expect(peers({ cgroupId: 2n, netns: NETNS }).source?.name).toBe('client'); // the cgroup tells
+  });
+
+  it('wait for their network namespace to be looked up', () => {
+    const { source, clock, metrics, pairs, namespaces, namer } = pods();
+    namespaces.lookingFor.add(NETNS);
+    const pair = source.add(clock, { ...asSource(SERVER, 8080), cgroupId: 1n, netns: NETNS });
+    metrics.consume(batchOf(source, clock.bootNs, [[pair, { [SENT]: 1 }]]));
+    expect(pairs.rows).toEqual([]);
+    namespaces.lookingFor.clear();
+    namespaces.pods.set(NETNS, { podUid: OTHER, containerId: undefined });
+    namer.reconsiderNamespaces(new Set([NETNS]));
+    clock.advance(0);
+    expect(pairs.rows[0]!.peers.source?.name).toBe('node-agent');
+  });
+
+  it('wait for their cgroup to be looked up, though their address has a name', () => {
+    const { source, clock, metrics, pairs, cgroups, namer } = pods();
+    cgroups.lookingFor.add(9n);
+    const pair = source.add(clock, { ...asSource(SERVER, 8080), cgroupId: 9n });
+    metrics.consume(batchOf(source, clock.bootNs, [[pair, { [SENT]: 1 }]]));
+    expect(pairs.rows).toEqual([]);
+    cgroups.change({ added: [[9n, `/kubepods/pod${OTHER}`]] });
+    namer.reconsider({ addresses: new Set(), cgroups: new Set([9n]), ranges: [], synced: false });
+    clock.advance(0);
+    expect(pairs.rows[0]!.peers.source?.name).toBe('node-agent');
   });
 });

@@ -10,6 +10,7 @@ import {
   FakeCgroups,
   FakeClock,
   FakeHost,
+  FakeNamespaces,
   FakePairSource,
   PairSink,
   pipeline,
@@ -67,6 +68,7 @@ describe('a processor', () => {
   let path: string;
   let clock: FakeClock;
   let cgroups: FakeCgroups;
+  let namespaces: FakeNamespaces;
   let source: FakePairSource;
   let host: FakeHost;
   let agent: ReturnType<typeof settings>;
@@ -80,6 +82,7 @@ describe('a processor', () => {
     );
     clock = new FakeClock();
     cgroups = new FakeCgroups();
+    namespaces = new FakeNamespaces();
     source = new FakePairSource();
     host = new FakeHost();
     agent = settings();
@@ -87,7 +90,12 @@ describe('a processor', () => {
   afterEach(() => rm(folder, { recursive: true }));
 
   const create = (text: string) =>
-    createIdentityProcessor(agent, parse(text).config, { clock, cgroups, nodeAddresses: { has: () => false } });
+    createIdentityProcessor(agent, parse(text).config, {
+      clock,
+      cgroups,
+      namespaces,
+      nodeAddresses: { has: () => false },
+    });
   const withFile = () => create(`{sources: [file, host], file: {path: ${path}}}`);
   const live = () => new AbortController().signal;
 
@@ -164,6 +172,33 @@ describe('a processor', () => {
     cgroups.change({ absent: [7n] });
     clock.advance(1);
     expect(pairs.rows[0]!.peers.source?.name).toBe('curl');
+    await identity.shutdown(live());
+  });
+
+  it('is named by its pod when its cgroup is found, and as soon as its namespace is', async () => {
+    const POD = '0a1b2c3d-0001-4000-8000-00000000000a';
+    await writeFile(path, `workloads:\n- {name: pod, podUids: [${POD}]}\n`);
+    const identity = create(`{sources: [file], file: {path: ${path}}}`);
+    const pairs = new PairSink();
+    const metrics = identity.metrics!(pairs, pipeline('metrics'));
+    await identity.start(host);
+    cgroups.lookingFor.add(7n);
+    const byCgroup = source.add(clock, { cgroupId: 7n, kind: 'coarse' });
+    namespaces.lookingFor.add(5);
+    const byNamespace = source.add(clock, { cgroupId: 1n, netns: 5, kind: 'coarse' });
+    metrics.consume(
+      batchOf(source, 1, [
+        [byCgroup, { [SENT]: 1 }],
+        [byNamespace, { [SENT]: 1 }],
+      ]),
+    );
+    expect(pairs.rows).toEqual([]);
+    cgroups.change({ added: [[7n, `/kubepods/pod${POD}`]] });
+    clock.advance(1);
+    expect(pairs.rows).toMatchObject([{ slot: byCgroup.slot, peers: { source: { name: 'pod' } } }]);
+    namespaces.find(5, { podUid: POD, containerId: undefined });
+    clock.advance(1);
+    expect(pairs.rows[1]).toMatchObject({ slot: byNamespace.slot, peers: { source: { name: 'pod' } } });
     await identity.shutdown(live());
   });
 

@@ -1,14 +1,15 @@
 /** The processor made of the directory's own parts, fed by a source that a test fills by hand. */
 
-import { Directory, type Shelf } from '../../src/identity/directory.ts';
+import { Directory, type Shelf, TOMBSTONE_MS } from '../../src/identity/directory.ts';
 import { EntryIndex } from '../../src/identity/entry-index.ts';
 import { LogsOutlet } from '../../src/identity/logs-outlet.ts';
 import { MetricsOutlet } from '../../src/identity/metrics-outlet.ts';
 import { type LookupResult, Namer } from '../../src/identity/namer.ts';
 import { Resolver } from '../../src/identity/resolver.ts';
 import type { Source } from '../../src/identity/source.ts';
+import { CgroupOwners } from '../../src/identity/sources/cgroup-owners.ts';
 import { UNNAMED_FIELDS } from '../../src/identity/workload-pool.ts';
-import { FakeCgroups, FakeClock, FakeLogger, FakePairSource, PairSink, RecordSink } from './fakes.ts';
+import { FakeCgroups, FakeClock, FakeLogger, FakeNamespaces, FakePairSource, PairSink, RecordSink } from './fakes.ts';
 
 export const RESOLVE_TIMEOUT_MS = 5_000;
 export const SERIES_TTL_MS = 900_000;
@@ -22,8 +23,10 @@ export interface RigOptions {
 
 export function createRig({ sources = ['file'], nodeAddresses = [], synced = true }: RigOptions = {}) {
   const clock = new FakeClock();
-  const directory = new Directory(clock);
   const cgroups = new FakeCgroups();
+  const owners = new CgroupOwners(cgroups, clock);
+  const namespaces = new FakeNamespaces();
+  const directory = new Directory(clock, TOMBSTONE_MS, owners);
   const logger = new FakeLogger();
   const shelves = new Map<string, Shelf>();
   const index = new EntryIndex();
@@ -59,6 +62,8 @@ export function createRig({ sources = ['file'], nodeAddresses = [], synced = tru
       directory,
       sources: made,
       cgroups,
+      owners,
+      namespaces,
       nodeAddresses: { has: (address) => address.startsWith('127.') || nodeAddresses.includes(address) },
       index,
     }),
@@ -83,6 +88,7 @@ export function createRig({ sources = ['file'], nodeAddresses = [], synced = tru
     clock,
     directory,
     cgroups,
+    namespaces,
     logger,
     index,
     namer,

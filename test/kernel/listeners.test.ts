@@ -39,6 +39,7 @@ describeOnKernel('listeners', () => {
       loopback: true,
       adopt: true,
       pinPath: '',
+      connectHooks: false,
       onAttaching: () => {},
     });
   });

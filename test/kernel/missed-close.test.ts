@@ -21,6 +21,7 @@ describeOnKernel('a close that was not seen', () => {
   let kernel: Kernel;
   let pair: PairOfPeers;
   let conns: number;
+  let sockets: number;
 
   beforeAll(async () => {
     bpffs = ownBpffs();
@@ -33,10 +34,12 @@ describeOnKernel('a close that was not seen', () => {
       loopback: true,
       adopt: false,
       pinPath,
+      connectHooks: false,
       onAttaching: () => {},
     });
     const open = koffi.load('libbpf.so.1').func('int bpf_obj_get(const char *path)');
     conns = open(join(pinPath, 'map_conns')) as number;
+    sockets = open(join(pinPath, 'map_sockets')) as number;
     pair = await pairOfPeers();
   });
 
@@ -46,18 +49,49 @@ describeOnKernel('a close that was not seen', () => {
     bpffs?.remove();
   });
 
+  /** A connection by the place that it has in the table. */
+  interface Placed {
+    readonly place: number;
+    readonly socket: bigint;
+    readonly value: Buffer;
+  }
+  const BUCKET_SOCKETS = 16;
   const connection = objectBtf().struct('connection');
-  const isServer = (value: Buffer) => value[connection.offset('role')] === 2;
-  const elements = (): Map<string, Buffer> => {
-    const found = new Map<string, Buffer>();
-    let key: Buffer | null = null;
-    for (;;) {
-      const next: Buffer = Buffer.alloc(8);
-      if (libbpf.nextKey(conns, key, next) < 0) return found;
-      const value = Buffer.alloc(connection.size);
-      if (libbpf.lookup(conns, next, value) === 0) found.set(next.toString('hex'), value);
-      key = next;
+  const isServer = ({ value }: Placed) => value[connection.offset('role')] === 2;
+  const numberOf = (index: number): Buffer => {
+    const key = Buffer.alloc(4);
+    key.writeUInt32LE(index);
+    return key;
+  };
+  const bucket = Buffer.alloc(BUCKET_SOCKETS * 8);
+  const placed = (): Placed[] => {
+    const found: Placed[] = [];
+    for (let number = 0; libbpf.lookup(sockets, numberOf(number), bucket) === 0; number++) {
+      for (let i = 0; i < BUCKET_SOCKETS; i++) {
+        const socket = bucket.readBigUInt64LE(i * 8);
+        if (socket === 0n) continue;
+        const value = Buffer.alloc(connection.size);
+        const place = number * BUCKET_SOCKETS + i;
+        if (libbpf.lookup(conns, numberOf(place), value) === 0) found.push({ place, socket, value });
+      }
     }
+    return found;
+  };
+  const putBack = ({ place, socket, value }: Placed): void => {
+    const number = numberOf(Math.floor(place / BUCKET_SOCKETS));
+    libbpf.update(conns, numberOf(place), value, 0);
+    libbpf.lookup(sockets, number, bucket);
+    bucket.writeBigUInt64LE(socket, (place % BUCKET_SOCKETS) * 8);
+    libbpf.update(sockets, number, bucket, 0);
+  };
+  const isPlaced = ({ place }: Placed): boolean => placed().some((other) => other.place === place);
+  /** The two ends of a connection made now. */
+  const connect = async () => {
+    const before = new Set(placed().map(({ place }) => place));
+    const ends = await pair.connect();
+    const ours = placed().filter(({ place }) => !before.has(place));
+    expect(ours).toHaveLength(2);
+    return { ...ends, clientEnd: ours.find((end) => !isServer(end))!, serverEnd: ours.find(isServer)! };
   };
   /** Of the pair's slots: what [opened, closed] add up to. */
   const counted = (): number[] =>
@@ -75,39 +109,32 @@ describeOnKernel('a close that was not seen', () => {
     });
 
   test('is made up for by the next settle, once', async () => {
-    const before = elements();
-    const { client, server } = await pair.connect();
-    const ours = [...elements()].filter(([key]) => !before.has(key));
-    expect(ours).toHaveLength(2);
+    const { client, server, serverEnd } = await connect();
     await client.linger(0);
     await client.close();
     await server.state('close');
     expect(counted()).toEqual([2, 2]);
 
     // the server's process still holds its socket, so it is the one whose memory is as it was
-    const serverEnd = ours.find(([, value]) => isServer(value))!;
-    libbpf.update(conns, Buffer.from(serverEnd[0], 'hex'), serverEnd[1], 0);
+    putBack(serverEnd);
     await kernel.settle();
     const state = openKernelState(kernel.state, kernel.layouts.state);
     expect(counted()).toEqual([2, 3]);
     expect(state.errors('close_missed')).toBe(1);
-    expect(elements().has(serverEnd[0])).toBe(false);
+    expect(isPlaced(serverEnd)).toBe(false);
     await kernel.settle();
     await server.close();
     expect(counted()).toEqual([2, 3]);
   });
 
   test('is made up for when another connection has the socket', async () => {
-    const before = elements();
-    const { client, server } = await pair.connect();
-    const ours = [...elements()].filter(([key]) => !before.has(key));
-    const clientEnd = ours.find(([, value]) => !isServer(value))!;
+    const { client, server, clientEnd } = await connect();
     // the same socket again: its address is its own
     await client.disconnect();
     await server.state('close');
     await server.close();
     const [opened, closed] = counted();
-    libbpf.update(conns, Buffer.from(clientEnd[0], 'hex'), clientEnd[1], 0);
+    putBack(clientEnd);
     await client.connect('10.72.9.1', pair.port);
     expect(counted()).toEqual([opened! + 2, closed! + 1]);
     await client.close();

@@ -34,7 +34,7 @@ test.for(['slot', 'pair', 'record', 'state', 'listener', 'connection'])(
     const layout = objectBtf().struct(name);
     expect(layout.size).toBe(expected?.size);
     expect(expected?.members?.length).toBeGreaterThan(5);
-    for (const member of expected!.members!) {
+    for (const member of expected!.members!.filter(({ name }) => name !== '(anon)')) {
       expect([member.name, layout.offset(member.name) * 8]).toEqual([member.name, member.bits_offset]);
     }
   },

@@ -21,6 +21,7 @@ test('the defaults', () => {
       open_records: false,
       loopback: true,
       adopt: true,
+      connect_hooks: true,
       pin_path: '',
       storage: '',
     },
@@ -30,7 +31,7 @@ test('the defaults', () => {
 
 test('everything said', () => {
   const { config, mistakes } = parse(
-    '{settle_interval: 250ms, max_pairs: 16, max_connections: 16777216, access_log_buffer: 4KiB, open_records: true, loopback: false, adopt: false, pin_path: /sys/fs/bpf/x, storage: file_storage/a}',
+    '{settle_interval: 250ms, max_pairs: 16, max_connections: 16777216, access_log_buffer: 4KiB, open_records: true, loopback: false, adopt: false, connect_hooks: false, pin_path: /sys/fs/bpf/x, storage: file_storage/a}',
   );
   expect(mistakes).toEqual([]);
   expect(config).toMatchObject({
@@ -41,6 +42,7 @@ test('everything said', () => {
     open_records: true,
     loopback: false,
     adopt: false,
+    connect_hooks: false,
     pin_path: '/sys/fs/bpf/x',
     storage: 'file_storage/a',
   });

@@ -3,7 +3,7 @@
  * Time stands still until a test moves it.
  */
 
-import type { Kernel, ProgramName } from '../../src/receiver/kernel.ts';
+import { type Kernel, PROGRAMS, type ProgramName } from '../../src/receiver/kernel.ts';
 import { createSlotMemory, SLOTS_PER_CHUNK, type SlotMemory } from '../../src/receiver/slot-memory.ts';
 import type { Role } from '../../src/receiver/types.ts';
 import { addressBytes } from '../../src/semconv/address.ts';
@@ -34,6 +34,7 @@ export interface PairKey {
   readonly cgroupId?: bigint;
   readonly netns?: number;
   readonly comm?: string | Buffer;
+  readonly dialled?: { readonly ip: string; readonly port: number };
 }
 
 /** What one update of a slot adds: u64 counters by name, errors, and histogram observations. */
@@ -58,6 +59,8 @@ export class FakeKernel implements Kernel {
   readonly state: ArrayBuffer;
   readonly ring: FakeRing;
   resumed = false;
+  connectHooksMissing: string | undefined;
+  readonly programs = PROGRAMS;
   mapsId = 'boot/1';
   nowNs = 1_000e9;
   /** What settle answers, and what it does before. */
@@ -162,7 +165,7 @@ export class FakeKernel implements Kernel {
     return this.index.get(pair.toString('hex')) ?? this.#newSlot(pair);
   }
 
-  pairBytes({ local, remote, servicePort, role, cgroupId, netns, comm }: PairKey): Buffer {
+  pairBytes({ local, remote, servicePort, role, cgroupId, netns, comm, dialled }: PairKey): Buffer {
     const { pair } = this.layouts;
     const bytes = Buffer.alloc(pair.size);
     ipBytes(local ?? '10.0.0.1').copy(bytes, pair.offset('local_ip'));
@@ -172,6 +175,10 @@ export class FakeKernel implements Kernel {
     bytes.writeUInt16LE(servicePort ?? 80, pair.offset('service_port'));
     bytes.writeUInt8(role === 'destination' ? 2 : 1, pair.offset('role'));
     Buffer.from(comm ?? '').copy(bytes, pair.offset('comm'), 0, 16);
+    if (dialled) {
+      ipBytes(dialled.ip).copy(bytes, pair.offset('dialled_ip'));
+      bytes.writeUInt16LE(dialled.port, pair.offset('dialled_port'));
+    }
     return bytes;
   }
 

@@ -17,6 +17,7 @@ test('a pair has every field of its slot', () => {
     cgroupId: 2n ** 63n + 1n,
     netns: 2 ** 32 - 1,
     comm: 'nginx',
+    dialled: { ip: '10.96.0.10', port: 443 },
   });
   expect(slot).toBe(2);
   kernel.bytes(slot).writeUInt32LE(7, kernel.layouts.slot.offset('generation'));
@@ -31,6 +32,8 @@ test('a pair has every field of its slot', () => {
     cgroupId: 2n ** 63n + 1n,
     netns: 2 ** 32 - 1,
     executable: 'nginx',
+    dialledAddress: '10.96.0.10',
+    dialledPort: 443,
     createdNs: 5e18,
   });
 });

@@ -23,6 +23,7 @@ const CONFIG: ReceiverConfig = {
   open_records: false,
   loopback: true,
   adopt: true,
+  connect_hooks: true,
   pin_path: '',
   storage: '',
 };
@@ -172,7 +173,7 @@ test('records and batches arrive, with a source that knows their pairs', async (
     expect(it.records).toHaveLength(1);
     expect(it.sum('sent')).toBe(11);
   });
-  expect(it.records[0]).toMatchObject({ event: 'close', connectionId: '77', slot, bytesSent: 11, bytesReceived: 22 });
+  expect(it.records[0]).toMatchObject({ event: 'close', connectionId: 77, slot, bytesSent: 11, bytesReceived: 22 });
   expect([it.sum('opened'), it.sum('closed'), it.sum('received'), it.sum('active')]).toEqual([1, 1, 22, 0]);
   expect(it.source!.pair(slot, 0)).toMatchObject({ remoteAddress: '192.0.2.1', executable: 'curl' });
 });

@@ -234,6 +234,17 @@ describe('OpenTelemetry attributes', () => {
     });
   });
 
+  it('have what the cgroup of the local end tells, but for the UID where the cluster has another', () => {
+    const container = { podUid: 'hash', containerId: 'c2' };
+    const seen = (peers: LogPeers) => {
+      const { 'k8s.pod.uid': uid, 'container.id': id } = attributes({}, peers);
+      return [uid, id];
+    };
+    expect(seen({ ...NOBODY, container })).toEqual(['hash', 'c2']);
+    expect(seen({ ...NOBODY, source: workload({ podUid: 'uid-2' }), container })).toEqual(['uid-2', 'c2']);
+    expect(seen({ ...NOBODY, source: workload({ containerId: 'c3' }) })).toEqual([undefined, 'c3']);
+  });
+
   it('are about the local end, which at the destination does not know the dialled port', () => {
     const seen = attributes({ ...ACCEPTED, pid: 42, executable: 'nginx' }, { ...PEERS, reporter: 'destination' });
     expect(seen).toMatchObject({

@@ -10,11 +10,15 @@ import { AGENT_METRICS } from '../../semconv/registry.ts';
 import type { OptionValues } from '../arguments.ts';
 import { FACTORIES } from '../components.ts';
 import { configFile } from '../config-file.ts';
+import { giveBack } from '../give-back.ts';
 import { listenForStop } from '../stop-request.ts';
 
 /** From the request to the end: what components get, and when the process ends whatever they do. */
 const SHUTDOWN_MS = 9_000;
 const LAST_MOMENT_MS = 9_800;
+
+/** By then V8 has collected what the start left, and the code that stays in use has run. */
+const STARTED_MS = 10_000;
 
 /** Why the agent ends: somebody asked for it, or it cannot go on. */
 type Ending = { readonly request: string } | { readonly error: Error };
@@ -36,7 +40,10 @@ export async function run(options: OptionValues): Promise<number> {
   process.on('SIGHUP', () => void reopenAndReload(service));
 
   const failedStart = service.start().then(
-    () => new Promise<never>(() => {}),
+    () => {
+      giveBackLater(logger);
+      return new Promise<never>(() => {});
+    },
     (error: Error) => ({ error }),
   );
   const end = await Promise.race([ending, failedStart]);
@@ -69,6 +76,12 @@ function firstReasonToEnd(service: Service, logger: Logger): Promise<Ending> {
     service.failure.then((error) => ({ error })),
     crash.then((error) => ({ error })),
   ]);
+}
+
+function giveBackLater(logger: Logger): void {
+  setTimeout(() => {
+    giveBack().catch((error) => logger.debug(`Memory of the start is kept: ${error}`));
+  }, STARTED_MS).unref();
 }
 
 async function reopenAndReload(service: Service): Promise<void> {

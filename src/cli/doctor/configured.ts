@@ -1,4 +1,4 @@
-/** Whether what the configuration asks of this machine can be had: ports, places for pins. */
+/** Whether what the configuration asks of this machine and of others can be had: ports, places for pins, names. */
 import { accessSync, constants, existsSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { dirname } from 'node:path';
@@ -9,6 +9,7 @@ import { addressText, listen } from '../../exporters/prometheus/listen.ts';
 import type { ReceiverConfig } from '../../receiver/config.ts';
 import { FACTORIES } from '../components.ts';
 import type { Finding } from './finding.ts';
+import { identitySources } from './identity-sources.ts';
 
 export interface Configured {
   readonly findings: readonly Finding[];
@@ -29,6 +30,7 @@ export async function configured(file: string): Promise<Configured> {
       { feature: 'configuration', ok: true, detail: file },
       ...(await Promise.all(endpointsOf(config).map(endpointFree))),
       ...pinPaths.map(pinPathWritable),
+      ...(await identitySources(config)),
     ],
     pins: pinPaths.length > 0,
   };

@@ -1,10 +1,11 @@
 /** One journal file: records appended durably, read back whole, replaced atomically. */
-import { type FileHandle, open, readFile, rename, rm } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { type FileHandle, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { TcpledgerError } from '../errors.ts';
+import { claim, ownerName } from '../flock.ts';
 import type { Journal } from '../storage.ts';
 import { encodeFrames, LONGEST_RECORD, MAGIC, scanFrames } from './frames.ts';
-import type { LockFile } from './lock-file.ts';
 
 /** What to do, by errno. */
 const REMEDIES: Readonly<Record<string, string>> = {
@@ -15,6 +16,8 @@ const REMEDIES: Readonly<Record<string, string>> = {
   EPERM: 'This user may not write there: give it write permission, or name another directory.',
   ENOTDIR: 'A part of the path is a file: name another directory.',
   EIO: 'The disk reports an error: look at the kernel log.',
+  ENOLCK: 'The file system keeps no locks: name a directory on another one.',
+  EOPNOTSUPP: 'The file system keeps no locks: name a directory on another one.',
 };
 
 export function storageError(attempt: string, error: unknown): TcpledgerError {
@@ -33,7 +36,6 @@ export interface JournalEvents {
 
 export class JournalFile implements Journal {
   readonly #path: string;
-  readonly #lock: LockFile;
   readonly #events: JournalEvents;
   #file: FileHandle;
   /** Where the next frame goes; what stands behind it is the rest of a failed write. */
@@ -42,26 +44,26 @@ export class JournalFile implements Journal {
   #work: Promise<unknown> = Promise.resolve();
   #closed = false;
 
-  private constructor(path: string, lock: LockFile, events: JournalEvents, file: FileHandle, end: number) {
+  private constructor(path: string, events: JournalEvents, file: FileHandle, end: number) {
     this.#path = path;
-    this.#lock = lock;
     this.#events = events;
     this.#file = file;
     this.#end = end;
   }
 
-  /** Takes over the lock: `close` releases it. Rejects with TCPL_E_STORAGE, the lock then still held. */
-  static async open(path: string, lock: LockFile, events: JournalEvents): Promise<JournalFile> {
+  /** The journal has one owner, across processes, until it is closed. Rejects with TCPL_E_STORAGE. */
+  static async open(path: string, events: JournalEvents): Promise<JournalFile> {
     let file: FileHandle | undefined;
     try {
+      file = await open(path, constants.O_RDWR | constants.O_CREAT, 0o600);
+      await own(path, file);
       // Left by a crash in the midst of a rewrite: the old contents count.
       await rm(draftOf(path), { force: true });
-      file = await openOrCreate(path);
       const contents = await file.readFile();
       const end = await begin(path, file, contents);
       const { damaged } = scanFrames(contents);
       if (damaged > 0) events.damaged(path, damaged);
-      return new JournalFile(path, lock, events, file, end);
+      return new JournalFile(path, events, file, end);
     } catch (error) {
       await file?.close();
       throw error instanceof TcpledgerError ? error : storageError(`Opening the journal ${path}`, error);
@@ -99,6 +101,7 @@ export class JournalFile implements Journal {
       let file: FileHandle | undefined;
       try {
         file = await open(draft, 'w+', 0o600);
+        await own(draft, file);
         await writeAll(file, bytes, 0);
         await file.sync();
         await rename(draft, this.#path);
@@ -122,11 +125,7 @@ export class JournalFile implements Journal {
       async () => {
         if (this.#closed) return;
         this.#closed = true;
-        try {
-          await this.#file.close();
-        } finally {
-          await this.#lock.release();
-        }
+        await this.#file.close();
       },
       true,
     );
@@ -155,13 +154,16 @@ function framesOf(records: readonly Buffer[]): Buffer {
   return encodeFrames(records);
 }
 
-async function openOrCreate(path: string): Promise<FileHandle> {
-  try {
-    return await open(path, 'r+');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    return await open(path, 'wx+', 0o600);
-  }
+/** Rejects when another owner has the file, or has put another one in its place since it was opened. */
+async function own(path: string, file: FileHandle): Promise<void> {
+  const claimed = claim(file.fd, path);
+  const replaced = claimed.held && (await stat(path)).ino !== (await file.stat()).ino;
+  if (claimed.held && !replaced) return;
+  const owner = claimed.held ? 'another process' : ownerName(claimed.pid);
+  throw new TcpledgerError(
+    'TCPL_E_STORAGE',
+    `Locking the journal ${path} failed: ${owner} holds it. Stop that agent, or give this one a directory of its own.`,
+  );
 }
 
 /** Writes the magic where a new file (or one that a crash left without it) lacks it; cuts a torn end off. */

@@ -46,6 +46,8 @@ export const otlpGrpcExporter: ExporterFactory<OtlpGrpcConfig> = {
       check: () => {
         if (!target.plaintext) readTlsFiles(config.tls, owner);
       },
+      // gRPC compresses by itself.
+      pack: (request) => Buffer.from(request),
       sender: (signal) =>
         lazySender(target.address, async () => {
           const { GrpcSender } = await import('./grpc-sender.ts');

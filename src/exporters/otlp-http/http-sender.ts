@@ -8,17 +8,11 @@
 import { Agent as HttpAgent, request as httpRequest, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { type ConnectionOptions, connect as tlsConnect } from 'node:tls';
-import { promisify } from 'node:util';
-import { gzip } from 'node:zlib';
 import type { Sender, SendResult } from '../otlp/sender.ts';
 import { identityCheck, readTlsFiles, type TlsConfig } from '../otlp/tls-files.ts';
 import { failureText } from './failure-text.ts';
+import { isGzip } from './packing.ts';
 import { retryAfterMs } from './retry-after.ts';
-
-const compress = promisify(gzip);
-
-/** Records repeat themselves: level 1 makes them 20 times smaller, level 6 a tenth smaller still for three times the work. */
-const GZIP_LEVEL = 1;
 
 const RETRYABLE: ReadonlySet<number> = new Set([429, 502, 503, 504]);
 
@@ -31,7 +25,6 @@ export interface HttpSenderOptions {
   /** The whole URL, as http://localhost:4318/v1/logs. */
   readonly url: string;
   readonly headers: Readonly<Record<string, string>>;
-  readonly compression: 'gzip' | 'none';
   /** Milliseconds for the whole attempt. */
   readonly timeout: number;
   readonly tls: TlsConfig;
@@ -53,7 +46,6 @@ export class HttpSender implements Sender {
       'user-agent': options.userAgent,
       ...options.headers,
       'content-type': 'application/x-protobuf',
-      ...(options.compression === 'gzip' ? { 'content-encoding': 'gzip' } : {}),
     };
     this.#agent = this.#url.protocol === 'https:' ? tlsAgent(options) : new HttpAgent({ keepAlive: true });
   }
@@ -61,8 +53,7 @@ export class HttpSender implements Sender {
   async send(body: Buffer, abort: AbortSignal): Promise<SendResult> {
     const timeout = AbortSignal.timeout(this.#options.timeout);
     try {
-      const payload = this.#options.compression === 'gzip' ? await compress(body, { level: GZIP_LEVEL }) : body;
-      const response = await this.#post(payload, AbortSignal.any([abort, timeout]));
+      const response = await this.#post(body, AbortSignal.any([abort, timeout]));
       return response.ok ? { kind: 'delivered', response: response.body } : failure(response);
     } catch (error) {
       // No answer, for whatever reason: the peer, the network or a certificate may be right the next time.
@@ -88,7 +79,8 @@ export class HttpSender implements Sender {
   #attempt(payload: Buffer, signal: AbortSignal): Promise<Answer | { stale: boolean; error: Error }> {
     const start = this.#url.protocol === 'https:' ? httpsRequest : httpRequest;
     return new Promise((resolve, reject) => {
-      const headers = { ...this.#headers, 'content-length': payload.length };
+      const encoding = isGzip(payload) ? { 'content-encoding': 'gzip' } : {};
+      const headers = { ...this.#headers, ...encoding, 'content-length': payload.length };
       const options = { method: 'POST', headers, agent: this.#agent, signal };
       const post = start(this.#url, options, (response) => readAnswer(response).then(resolve, reject));
       post.on('error', (error: NodeJS.ErrnoException) => {

@@ -5,6 +5,7 @@ import { otlpKeys } from '../otlp/config.ts';
 import { lazySender } from '../otlp/lazy-sender.ts';
 import { OtlpExporter } from '../otlp/otlp-exporter.ts';
 import { readTlsFiles } from '../otlp/tls-files.ts';
+import { packAs } from './packing.ts';
 
 const schema = refine(
   object({
@@ -50,6 +51,7 @@ export const otlpHttpExporter: ExporterFactory<OtlpHttpConfig> = {
     const { id: owner, version } = settings;
     return new OtlpExporter(settings, config, {
       check: () => readTlsFiles(config.tls, owner),
+      pack: packAs(config.compression),
       sender: (signal) => {
         const url = signalUrl(config, signal);
         return lazySender(url, async () => {

@@ -6,6 +6,7 @@
  */
 import type { FieldSink } from '../../semconv/log-record.ts';
 import {
+  decimalLength,
   ProtobufWriter,
   tag,
   toWords,
@@ -23,11 +24,20 @@ const DOUBLE_VALUE = tag(4, WIRE_FIXED64);
 /** Longer text is rare and not worth keeping an opening for. */
 const LONGEST_SHORT = 125;
 
+interface Opening {
+  readonly name: string;
+  readonly size: number;
+  readonly words: Words;
+  /** What followed it last time: records have the same fields in the same order, most in the same sizes. */
+  next: Opening | undefined;
+}
+
 export class AttributeWriter implements FieldSink {
   readonly #writer: ProtobufWriter;
   readonly #field: number;
   /** name → openings by the size of the value. Names come from semconv, each with one type, so there are few. */
-  readonly #openings = new Map<string, (Words | undefined)[]>();
+  readonly #openings = new Map<string, (Opening | undefined)[]>();
+  #last: Opening = { name: '', size: 0, words: toWords(Buffer.alloc(0)), next: undefined };
 
   /** `field`: the number of the attributes in the message that is being written. */
   constructor(writer: ProtobufWriter, field: number) {
@@ -57,14 +67,35 @@ export class AttributeWriter implements FieldSink {
     this.#writer.double(value);
   }
 
+  /** An attribute of text that is `stem` and a whole number. */
+  numbered(name: string, stem: string): NumberedAttribute {
+    const size = Buffer.byteLength(stem, 'utf8');
+    return new NumberedAttribute(this.#writer, (digits) =>
+      toWords(Buffer.concat([this.#encodeOpening(name, STRING_VALUE, size + digits), Buffer.from(stem, 'utf8')])),
+    );
+  }
+
   #opening(name: string, type: number, size: number): Words {
-    const openings = this.#openings.get(name);
-    const known = openings?.[size];
-    if (known !== undefined) return known;
-    const opening = toWords(this.#encodeOpening(name, type, size));
-    const bySize = openings ?? new Array<Words | undefined>(LONGEST_SHORT + 1).fill(undefined);
+    const expected = this.#last.next;
+    const opening =
+      expected !== undefined && expected.name === name && expected.size === size
+        ? expected
+        : this.#lookUp(name, type, size);
+    this.#last = opening;
+    return opening.words;
+  }
+
+  #lookUp(name: string, type: number, size: number): Opening {
+    const bySize = this.#openings.get(name) ?? new Array<Opening | undefined>(LONGEST_SHORT + 1).fill(undefined);
+    const opening = bySize[size] ?? {
+      name,
+      size,
+      words: toWords(this.#encodeOpening(name, type, size)),
+      next: undefined,
+    };
     bySize[size] = opening;
     this.#openings.set(name, bySize);
+    this.#last.next = opening;
     return opening;
   }
 
@@ -83,5 +114,30 @@ export class AttributeWriter implements FieldSink {
     writer.byte(type);
     if (type === STRING_VALUE) writer.varint(size);
     return writer.copy();
+  }
+}
+
+/** Text that ends in a number: what stands before the number is kept by how many digits that has, and no string is made. */
+export class NumberedAttribute {
+  readonly #writer: ProtobufWriter;
+  readonly #encodeStem: (digits: number) => Words;
+  readonly #stems: (Words | undefined)[] = [];
+
+  constructor(writer: ProtobufWriter, encodeStem: (digits: number) => Words) {
+    this.#writer = writer;
+    this.#encodeStem = encodeStem;
+  }
+
+  /** `value`: whole, from 0 to 2^53. */
+  write(value: number): void {
+    const digits = decimalLength(value);
+    let stem = this.#stems[digits];
+    if (stem === undefined) {
+      stem = this.#encodeStem(digits);
+      while (this.#stems.length <= digits) this.#stems.push(undefined);
+      this.#stems[digits] = stem;
+    }
+    this.#writer.words(stem);
+    this.#writer.digits(value, digits);
   }
 }

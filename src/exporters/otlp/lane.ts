@@ -6,7 +6,7 @@ import { BatchJournal } from './batch-journal.ts';
 import type { OtlpConfig } from './config.ts';
 import { DeliveryReport } from './delivery-report.ts';
 import { partialSuccessOf } from './partial-success.ts';
-import type { Sender } from './sender.ts';
+import type { Pack, Sender } from './sender.ts';
 import { SendingQueue } from './sending-queue.ts';
 
 /** Logs are independent of each other; cumulative points should arrive in order. */
@@ -22,7 +22,7 @@ export class Lane {
   readonly #queue: SendingQueue;
   #store: BatchJournal | undefined;
 
-  constructor(settings: Settings, config: OtlpConfig, signal: Signal, sender: Sender) {
+  constructor(settings: Settings, config: OtlpConfig, signal: Signal, pack: Pack, sender: Sender) {
     const waiting = config.sending_queue.enabled ? config.sending_queue.queue_size : 0;
     this.capacity = waiting + CONCURRENCY[signal];
     this.#owner = settings.id;
@@ -30,6 +30,7 @@ export class Lane {
     this.#sender = sender;
     this.#report = new DeliveryReport(settings, signal, sender.target);
     this.#queue = new SendingQueue({
+      pack,
       sender,
       report: this.#report,
       retry: config.retry_on_failure,
@@ -44,6 +45,7 @@ export class Lane {
     return this.#queue.size;
   }
 
+  /** The body is read before this returns, and never after. */
   offer(batch: Batch): void {
     this.#queue.offer(batch);
   }

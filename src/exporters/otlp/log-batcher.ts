@@ -4,11 +4,14 @@ import type { IdentifiedRecords } from '../../identity/types.ts';
 import type { Batch } from './batch.ts';
 import type { LogEncoder } from './log-encoder.ts';
 
-/** Large enough that a request's own cost does not count, small enough that its bytes are still in the cache. */
-const MAX_RECORDS = 1024;
+/**
+ * A POST costs 0.2 to 0.8 ms of CPU, as much as encoding a thousand records: at 1024 records a request the agent takes
+ * a quarter more than at this number.
+ */
+const MAX_RECORDS = 4096;
 
-/** Well below the 4 MiB that a gRPC peer takes. */
-const MAX_BYTES = 1024 * 1024;
+/** Below the 4 MiB that a gRPC peer takes, with room for the record that passes it. */
+const MAX_BYTES = 3 * 1024 * 1024;
 
 const MAX_AGE_MS = 200;
 

@@ -1,14 +1,17 @@
 /**
- * Encodes connection records as an OTLP ExportLogsServiceRequest, straight to protobuf. What is the same for every
- * record of a pair is encoded once and copied, and so is what they tend to share; per record there remain the times, the client's port and the
- * figures.
+ * Encodes connection records as an OTLP ExportLogsServiceRequest, straight to protobuf. What the records of a pair share
+ * is encoded once and copied; per record there remain the times, the id, the client's port and the figures.
  *
  * Message shapes: opentelemetry-proto, logs/v1/logs.proto (field numbers beside each write).
  */
 import type { Peers } from '../../identity/types.ts';
 import type { ConnectionRecord, PairSource } from '../../receiver/types.ts';
 import {
-  clientAddress,
+  CONNECTION_ID,
+  clientAddressStem,
+  clientPort,
+  connectionId,
+  connectionIdStem,
   destinationFields,
   figureAttributes,
   flowAttributes,
@@ -21,7 +24,7 @@ import {
   serverAddress,
   sourceFields,
 } from '../../semconv/log-record.ts';
-import { AttributeWriter } from './attribute-writer.ts';
+import { AttributeWriter, type NumberedAttribute } from './attribute-writer.ts';
 import { ProtobufWriter, tag, WIRE_BYTES, WIRE_FIXED64, WIRE_VARINT } from './protobuf-writer.ts';
 import { type ResourceAttributes, SCOPE_NAME } from './resource.ts';
 
@@ -30,6 +33,8 @@ const ATTRIBUTES = 6;
 
 const TIME_UNIX_NANO = tag(1, WIRE_FIXED64);
 const OBSERVED_TIME_UNIX_NANO = tag(11, WIRE_FIXED64);
+/** Bytes of a nested message's tag and length. */
+const LONGEST_OPENING = 9;
 const NOTHING = Buffer.alloc(0);
 
 /** ScopeLogs.log_records */
@@ -41,9 +46,17 @@ interface PairPart {
   readonly remoteAddress: string;
   readonly servicePort: number;
   readonly attributes: Buffer;
-  /** The record whose habits were encoded last, and they. */
+  /** `src.addr`; undefined when the client's address is not known. */
+  readonly client: NumberedAttribute | undefined;
+  /** The record whose event and habits were encoded last, and they behind the attributes. */
   like: ConnectionRecord | undefined;
-  habits: Buffer;
+  shared: Buffer;
+}
+
+/** The ids of one boot. */
+interface Ids {
+  readonly bootId: string;
+  readonly attribute: NumberedAttribute;
 }
 
 export class LogEncoder {
@@ -55,12 +68,17 @@ export class LogEncoder {
   readonly #eventParts: Readonly<Record<LogEvent, Buffer>>;
   readonly #resource: Buffer;
   readonly #scope: Buffer;
+  /** Kept free in front of the records, for what stands before them. */
+  readonly #headRoom: number;
+  #ids: Ids | undefined;
   #count = 0;
 
   constructor(resource: ResourceAttributes, version: string) {
     this.#resource = encodeResource(resource);
     this.#scope = encodeScope(version);
     this.#eventParts = { open: encodeEvent('open'), close: encodeEvent('close'), fail: encodeEvent('fail') };
+    this.#headRoom = 2 * LONGEST_OPENING + this.#resource.length + this.#scope.length;
+    this.#writer.skip(this.#headRoom);
   }
 
   /** Records added since the last `take`. */
@@ -70,46 +88,42 @@ export class LogEncoder {
 
   /** Their bytes. */
   get size(): number {
-    return this.#writer.length;
+    return this.#writer.length - this.#headRoom;
   }
 
   /** `observedMs`: wall-clock milliseconds at which the batch was read. */
   add(record: ConnectionRecord, peers: Peers, source: PairSource, observedMs: number): void {
     const writer = this.#writer;
+    const attributes = this.#attributes;
     const pair = this.#pairPart(record, peers);
+    if (pair.like === undefined || !sameHabits(pair.like, record)) this.#share(pair, record);
     writer.byte(LOG_RECORDS);
     const start = writer.begin();
+    writer.raw(pair.shared);
     const { seconds, nanos } = source.wallClock(record.timeNs);
     writer.byte(TIME_UNIX_NANO);
     writer.timeNanos(seconds, nanos);
-    writer.raw(this.#eventParts[record.event]);
     const observedSeconds = Math.floor(observedMs / 1000);
     writer.byte(OBSERVED_TIME_UNIX_NANO);
     writer.timeNanos(observedSeconds, (observedMs - observedSeconds * 1000) * 1_000_000);
-    writer.raw(pair.attributes);
-    const attributes = this.#attributes;
-    const client = clientAddress(record);
-    if (client !== '') attributes.string('src.addr', client);
+    pair.client?.write(clientPort(record));
+    if (typeof record.connectionId === 'number') this.#idsOf(source.bootId).write(record.connectionId);
+    else attributes.string(CONNECTION_ID, connectionId(source.bootId, record));
     outcomeFields(record, attributes);
-    figureAttributes(record, source.bootId, attributes);
-    if (pair.like === undefined || !sameHabits(pair.like, record)) {
-      this.#scratch.truncate(0);
-      habitAttributes(record, this.#scratchAttributes);
-      pair.habits = this.#scratch.copy();
-      pair.like = record;
-    }
-    writer.raw(pair.habits);
+    figureAttributes(record, attributes);
     writer.end(start);
     this.#count++;
   }
 
-  /** The request with every record added since the last call, in a buffer of its own. */
+  /** The request with every record added since the last call. It stands in memory that the next `add` uses again. */
   take(): Buffer {
     // ExportLogsServiceRequest { resource_logs = 1 { resource = 1, scope_logs = 2 { scope = 1, log_records = 2 … } } }
-    const scopeLogs = nested(2, this.#scope.length + this.#writer.length);
-    const size = this.#resource.length + scopeLogs.length + this.#scope.length + this.#writer.length;
-    const request = this.#writer.copy(nested(1, size), this.#resource, scopeLogs, this.#scope);
-    this.#writer.truncate(0);
+    const scopeLogs = nested(2, this.#scope.length + this.size);
+    const resourceLogs = nested(1, this.#resource.length + scopeLogs.length + this.#scope.length + this.size);
+    const head = Buffer.concat([resourceLogs, this.#resource, scopeLogs, this.#scope]);
+    const request = this.#writer.view(this.#headRoom - head.length);
+    request.set(head);
+    this.#writer.truncate(this.#headRoom);
     this.#count = 0;
     return request;
   }
@@ -134,16 +148,35 @@ export class LogEncoder {
     flowAttributes(record, peers, attributes);
     pairAttributes(peers, attributes);
     const { localAddress, remoteAddress } = record;
+    const client = clientAddressStem(record);
     const part: PairPart = {
       localAddress,
       remoteAddress,
       servicePort,
       attributes: this.#scratch.copy(),
+      client: client === '' ? undefined : this.#attributes.numbered('src.addr', client),
       like: undefined,
-      habits: NOTHING,
+      shared: NOTHING,
     };
     this.#pairs.set(peers, part);
     return part;
+  }
+
+  /** Encodes what the record and the next ones of its pair are likely to have in common. */
+  #share(pair: PairPart, record: ConnectionRecord): void {
+    this.#scratch.truncate(0);
+    this.#scratch.raw(this.#eventParts[record.event]);
+    this.#scratch.raw(pair.attributes);
+    habitAttributes(record, this.#scratchAttributes);
+    pair.shared = this.#scratch.copy();
+    pair.like = record;
+  }
+
+  #idsOf(bootId: string): NumberedAttribute {
+    if (this.#ids?.bootId !== bootId) {
+      this.#ids = { bootId, attribute: this.#attributes.numbered(CONNECTION_ID, connectionIdStem(bootId)) };
+    }
+    return this.#ids.attribute;
   }
 }
 

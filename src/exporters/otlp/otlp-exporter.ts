@@ -14,12 +14,13 @@ import { LogBatcher } from './log-batcher.ts';
 import { LogEncoder } from './log-encoder.ts';
 import { MetricsPusher } from './metrics-pusher.ts';
 import { resourceAttributes } from './resource.ts';
-import type { Sender } from './sender.ts';
+import type { Pack, Sender } from './sender.ts';
 import { tableProducers } from './table-producers.ts';
 
 export interface Transport {
   /** Reads the files the configuration names, so that a mistake shows at the start and not hours later. Throws TCPL_E_CONFIG. */
   check(): void;
+  readonly pack: Pack;
   sender(signal: Signal): Sender;
 }
 
@@ -93,7 +94,8 @@ export class OtlpExporter implements Exporter {
   #lane(signal: Signal): Lane {
     const known = this.#lanes.get(signal);
     if (known !== undefined) return known;
-    const lane = new Lane(this.#settings, this.#config, signal, this.#transport.sender(signal));
+    const { pack } = this.#transport;
+    const lane = new Lane(this.#settings, this.#config, signal, pack, this.#transport.sender(signal));
     this.#lanes.set(signal, lane);
     const host = this.#host;
     if (host !== undefined) lane.start(this.#storage(host)).catch((error: Error) => host.fail(error));

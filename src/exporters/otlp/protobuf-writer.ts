@@ -6,6 +6,7 @@
 /** Of a nested message's length. 127 bytes need one, 16,383 two: most of ours are between, so two are kept free. */
 const RESERVED_LENGTH = 2;
 const TWO_32 = 4_294_967_296;
+const ZERO = 0x30;
 const INITIAL_SIZE = 64 * 1024;
 
 export const WIRE_VARINT = 0;
@@ -21,6 +22,13 @@ export function varintLength(value: number): number {
   if (value < 0x4000) return 2;
   let length = 3;
   for (let rest = value / 0x20_0000; rest >= 1; rest /= 128) length++;
+  return length;
+}
+
+/** Digits of a whole number from 0 to 2^53. */
+export function decimalLength(value: number): number {
+  let length = 1;
+  for (let bound = 10; value >= bound; bound *= 10) length++;
   return length;
 }
 
@@ -52,13 +60,22 @@ export class ProtobufWriter {
     return this.#length;
   }
 
-  /** A copy of what has been written, with `before` in front of it. */
-  copy(...before: readonly Buffer[]): Buffer {
-    let at = 0;
-    const copy = Buffer.allocUnsafeSlow(before.reduce((size, part) => size + part.length, this.#length));
-    for (const part of before) at += part.copy(copy, at);
-    this.#bytes.copy(copy, at, 0, this.#length);
+  /** A copy of what has been written. */
+  copy(): Buffer {
+    const copy = Buffer.allocUnsafeSlow(this.#length);
+    this.#bytes.copy(copy, 0, 0, this.#length);
     return copy;
+  }
+
+  /** What has been written from `start` on, in place: the next write may change it. */
+  view(start: number): Buffer {
+    return this.#bytes.subarray(start, this.#length);
+  }
+
+  /** Leaves `size` bytes as they are, to be written later through a view. */
+  skip(size: number): void {
+    this.#reserve(size);
+    this.#length += size;
   }
 
   /** Forgets what lies behind `length`; the memory stays for what comes next. */
@@ -161,6 +178,32 @@ export class ProtobufWriter {
     }
     this.#length = at;
     return true;
+  }
+
+  /** A whole number from 0 to 2^53 in decimal; `length` is its decimalLength. */
+  digits(value: number, length: number): void {
+    this.#reserve(length);
+    const bytes = this.#bytes;
+    const start = this.#length;
+    let at = start + length;
+    this.#length = at;
+    let rest = value;
+    // Nine digits at a time are integer arithmetic; the quotient of two whole doubles is never rounded up to a whole one.
+    while (at - start > 9) {
+      const above = Math.floor(rest / 1e9);
+      let low = (rest - above * 1e9) | 0;
+      for (let i = 0; i < 9; i++) {
+        const tenth = (low / 10) | 0;
+        bytes[--at] = ZERO + low - tenth * 10;
+        low = tenth;
+      }
+      rest = above;
+    }
+    for (let low = rest | 0; at > start; ) {
+      const tenth = (low / 10) | 0;
+      bytes[--at] = ZERO + low - tenth * 10;
+      low = tenth;
+    }
   }
 
   /** Opens a nested message (its tag is written already); give the result to `end`. */

@@ -8,12 +8,18 @@ export type SendResult =
   /** Will never succeed as it is. */
   | { readonly kind: 'rejected'; readonly reason: string };
 
+/**
+ * Makes of a request what its transport sends, in memory of its own. Done once, before the request waits: compressed it
+ * is a twentieth in memory and in storage, and another attempt costs no more work.
+ */
+export type Pack = (request: Buffer) => Buffer;
+
 export interface Sender {
   /** Where it sends, for messages. */
   readonly target: string;
   /**
-   * Resolves within the configured timeout, and soon after `abort` (then with `retry`). Never rejects. `body` stays
-   * the caller's and is not changed.
+   * Resolves within the configured timeout, and soon after `abort` (then with `retry`). Never rejects. `body` is
+   * packed, stays the caller's and is not changed.
    */
   send(body: Buffer, abort: AbortSignal): Promise<SendResult>;
   /** Frees connections. Nothing may be in flight. */

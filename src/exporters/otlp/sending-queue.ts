@@ -10,12 +10,13 @@ import type { Batch } from './batch.ts';
 import type { BatchJournal, StoredBatch } from './batch-journal.ts';
 import type { DeliveryReport } from './delivery-report.ts';
 import type { PartialSuccess } from './partial-success.ts';
-import type { Sender } from './sender.ts';
+import type { Pack, Sender } from './sender.ts';
 
 /** Beyond it the queue is full however few batches wait: an agent must not take its node's memory with it. */
 const MAX_WAITING_BYTES = 128 * 1024 * 1024;
 
 export interface SendingQueueOptions {
+  readonly pack: Pack;
   readonly sender: Sender;
   readonly report: DeliveryReport;
   readonly retry: RetryConfig;
@@ -70,9 +71,9 @@ export class SendingQueue {
     for (const entry of early) this.#enqueue(store === undefined ? entry : this.#entry(entry.ready as StoredBatch));
   }
 
-  /** Takes a batch, or drops and counts it when there is no room. */
+  /** Takes a batch, packed, or drops and counts it when there is no room. */
   offer(batch: Batch): void {
-    const { capacity, concurrency, report } = this.#options;
+    const { capacity, concurrency, report, pack } = this.#options;
     if (this.#stopped.signal.aborted) {
       report.abandoned(batch.items);
       return;
@@ -80,7 +81,7 @@ export class SendingQueue {
     const busy = !this.#started || this.#inFlight >= concurrency;
     const full = this.#waiting.length >= capacity || this.#waitingBytes + batch.body.length > MAX_WAITING_BYTES;
     if (busy && full) report.full(batch.items);
-    else this.#enqueue(this.#entry({ ...batch, id: undefined }));
+    else this.#enqueue(this.#entry({ items: batch.items, body: pack(batch.body), id: undefined }));
   }
 
   /**

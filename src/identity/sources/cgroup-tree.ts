@@ -1,12 +1,15 @@
 /**
  * Which directory of the cgroup v2 hierarchy has which id (its inode, the kernel's `cgroup->kn->id`). The mounted tree
  * is walked once at the start, again when somebody meets an id it does not have, and now and then to see removals.
- * Walks are asynchronous and never more than one a second, whatever is asked.
+ * Walks are asynchronous and never more than one a second, whatever is asked. Not inotify: it takes a watch a
+ * directory, races with what is made below a new one, and would only gain cgroups that live for less than a second.
  */
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { findCgroup2Mount } from '../../collector/cgroup-mount.ts';
 import type { Logger } from '../../collector/logger.ts';
 import type { Clock } from '../clock.ts';
+import { Misses } from '../misses.ts';
 
 /** Between two walks that misses ask for. */
 export const WALK_GAP_MS = 1_000;
@@ -51,23 +54,12 @@ export function createCgroupTree(options: CgroupTreeOptions): CgroupTree {
   return new MountedCgroupTree(options);
 }
 
-/** The mount point of the first cgroup2 file system in the text of /proc/self/mountinfo (proc_pid_mountinfo(5)). */
-export function findCgroup2Mount(mountinfo: string): string | undefined {
-  for (const line of mountinfo.split('\n')) {
-    const [mount = '', filesystem = ''] = line.split(' - ');
-    if (!filesystem.startsWith('cgroup2 ')) continue;
-    // Space, tab, newline and backslash are octal escapes there.
-    return mount.split(' ')[4]?.replace(/\\(\d{3})/g, (_, octal) => String.fromCharCode(Number.parseInt(octal, 8)));
-  }
-  return undefined;
-}
-
 class MountedCgroupTree implements CgroupTree {
   readonly #options: CgroupTreeOptions;
   readonly #listeners = new Set<(change: CgroupChange) => void>();
   #paths = new Map<bigint, string>();
-  /** Missed ids: the walk that decides about them is to come, is under way, or found none at that time (ms). */
-  readonly #missed = new Map<bigint, 'waiting' | 'walking' | number>();
+  /** Absent for that long, since an id outside of the mounted subtree would otherwise cost a walk a second for ever. */
+  readonly #misses = new Misses<bigint>(WALK_INTERVAL_MS);
   #mountPoint: string | undefined;
   #problem: string | undefined = 'not started';
   #lastWalkMs = Number.NEGATIVE_INFINITY;
@@ -122,16 +114,12 @@ class MountedCgroupTree implements CgroupTree {
 
   looking(id: bigint): boolean {
     if (id === 0n || this.#mountPoint === undefined || this.#stopped || this.#paths.has(id)) return false;
-    const state = this.#missed.get(id);
-    if (typeof state === 'number') return false;
-    if (state === undefined) {
-      this.#missed.set(id, 'waiting');
-      if (!this.#urgent) {
-        this.#urgent = true;
-        if (!this.#walk) this.#plan();
-      }
+    const state = this.#misses.ask(id);
+    if (state === 'first' && !this.#urgent) {
+      this.#urgent = true;
+      if (!this.#walk) this.#plan();
     }
-    return true;
+    return state !== 'absent';
   }
 
   onChange(listener: (change: CgroupChange) => void): () => void {
@@ -161,12 +149,7 @@ class MountedCgroupTree implements CgroupTree {
   async #walkOnce(): Promise<void> {
     this.#urgent = false;
     this.#lastWalkMs = this.#options.clock.now();
-    for (const [id, state] of this.#missed) {
-      // Forgotten after a while, so that the memory of misses stays small; kept so long, since an id outside of the
-      // mounted subtree (an agent in a cgroup namespace) would otherwise cost a walk a second for ever.
-      if (typeof state !== 'number') this.#missed.set(id, 'walking');
-      else if (state <= this.#lastWalkMs - WALK_INTERVAL_MS) this.#missed.delete(id);
-    }
+    this.#misses.begin(this.#lastWalkMs);
     const paths = new Map<bigint, string>();
     try {
       await walk(this.#mountPoint!, '', paths);
@@ -184,13 +167,9 @@ class MountedCgroupTree implements CgroupTree {
     const added = difference(paths, this.#paths);
     const removed = difference(this.#paths, paths);
     this.#paths = paths;
-    const absent = new Set<bigint>();
-    for (const [id, state] of this.#missed) {
-      if (state !== 'walking') continue;
-      if (paths.has(id)) this.#missed.delete(id);
-      else absent.add(id);
-    }
-    for (const id of [...absent, ...removed.keys()]) if (!paths.has(id)) this.#missed.set(id, this.#lastWalkMs);
+    const { absent } = this.#misses.end((id) => paths.has(id), this.#lastWalkMs);
+    const gone = [...removed.keys()].filter((id) => !paths.has(id));
+    this.#misses.setAbsent(gone, this.#lastWalkMs);
     if (absent.size === 0 && added.size === 0 && removed.size === 0) return;
     for (const listener of this.#listeners) listener({ added, removed, absent });
   }

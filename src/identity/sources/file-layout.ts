@@ -13,6 +13,8 @@ import type { PortMap, ServiceKey, ServiceObject, Vip } from '../objects.ts';
 export interface FileWorkload extends MeshWorkload {
   /** Our extension: processes in these cgroups, and in those below, are this workload's. */
   readonly cgroupPaths: readonly string[];
+  /** Our extension: pods that the node's cgroups call by these UIDs are this workload's. */
+  readonly podUids: readonly string[];
 }
 
 const text = (): Schema<string | undefined> => optional(string({ empty: true }));
@@ -41,6 +43,9 @@ const SERVICE_READ_OVER = [
   'visibility',
 ];
 
+/** As a cgroup path's pod reads once its separators are dashes (cgroup-path.ts). */
+const POD_UID = /^([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32})$/;
+
 const localitySchema = lenient({ region: text(), zone: text(), subzone: text() }, []);
 
 const workloadSchema = lenient(
@@ -63,6 +68,14 @@ const workloadSchema = lenient(
     services: optional(mapOf(serviceKey, ports())),
     cgroupPaths: optional(
       listOf(string({ pattern: /^\//, expects: 'a path in the cgroup v2 hierarchy, as /system.slice/nginx.service' })),
+    ),
+    podUids: optional(
+      listOf(
+        string({
+          pattern: POD_UID,
+          expects: 'the UID of a pod, or the hash of a static one, in lower-case hex digits',
+        }),
+      ),
     ),
   },
   WORKLOAD_READ_OVER,
@@ -102,6 +115,7 @@ export function readWorkload(node: Node | undefined, path: string, report: Repor
     zone: raw.locality.zone ?? '',
     services: raw.services ?? new Map(),
     cgroupPaths: raw.cgroupPaths ?? [],
+    podUids: raw.podUids ?? [],
   };
 }
 

@@ -40,6 +40,7 @@ class FileSource implements Source {
   #uids = new Set<string>();
   /** Those that name cgroups, for when the tree changes. */
   #byCgroup: readonly FileWorkload[] = [];
+  #hasPods = false;
   #services = new Set<string>();
   #undo: (() => void)[] = [];
   /** Loads follow each other: a change seen during one begins another. */
@@ -56,7 +57,7 @@ class FileSource implements Source {
   }
 
   get usesCgroups(): boolean {
-    return this.#byCgroup.length > 0;
+    return this.#byCgroup.length > 0 || this.#hasPods;
   }
 
   async start(): Promise<void> {
@@ -106,17 +107,24 @@ class FileSource implements Source {
   /** Services first, so that a workload's services are there when it comes. */
   async #apply({ workloads, services }: WorkloadFile): Promise<void> {
     this.#byCgroup = workloads.filter(({ cgroupPaths }) => cgroupPaths.length > 0);
+    this.#hasPods = workloads.some(({ podUids }) => podUids.length > 0);
     if (this.usesCgroups) await this.#settings.cgroups.start();
     const breathe = createBreather();
     const serviceKeys = new Set(services.map(({ key }) => key));
-    for (const key of this.#services) if (!serviceKeys.has(key)) this.shelf.removeService(key);
+    for (const key of this.#services) {
+      if (!serviceKeys.has(key)) this.shelf.removeService(key);
+      await breathe();
+    }
     for (const service of services) {
       this.shelf.upsertService(service);
       await breathe();
     }
     this.#services = serviceKeys;
     const uids = new Set(workloads.map(({ uid }) => uid));
-    for (const uid of this.#uids) if (!uids.has(uid)) this.shelf.removeWorkload(uid);
+    for (const uid of this.#uids) {
+      if (!uids.has(uid)) this.shelf.removeWorkload(uid);
+      await breathe();
+    }
     this.#uids = uids;
     const cgroups = this.#cgroupsByUid();
     for (const workload of workloads) {
@@ -126,7 +134,7 @@ class FileSource implements Source {
   }
 
   #assignCgroups(): void {
-    if (!this.usesCgroups) return;
+    if (this.#byCgroup.length === 0) return;
     const cgroups = this.#cgroupsByUid();
     for (const workload of this.#byCgroup) {
       this.shelf.upsertWorkload(meshWorkload(workload, cgroups.get(workload.uid) ?? []));

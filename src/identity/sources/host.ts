@@ -8,6 +8,7 @@
  */
 import { readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
+import { findCgroup2Mount } from '../../collector/cgroup-mount.ts';
 import type { Pair } from '../../receiver/types.ts';
 import { systemClock } from '../clock.ts';
 import type { Shelf } from '../directory.ts';
@@ -16,7 +17,7 @@ import type { Source, SourceReport, SourceSettings } from '../source.ts';
 import type { Workload } from '../types.ts';
 import { UNNAMED_FIELDS, type WorkloadFields } from '../workload-pool.ts';
 import { cgroupOwner } from './cgroup-path.ts';
-import { type CgroupChange, createCgroupTree, findCgroup2Mount } from './cgroup-tree.ts';
+import { type CgroupChange, createCgroupTree } from './cgroup-tree.ts';
 
 /** As docker and crictl abbreviate a container's id. */
 const SHORT_ID = 12;

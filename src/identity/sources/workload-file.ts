@@ -1,11 +1,13 @@
 /** Reads one version of a workload file, whole or not at all. */
 import { readFile } from 'node:fs/promises';
+import { isScalar, isSeq, LineCounter, type Node } from 'yaml';
 import { TcpledgerError } from '../../collector/errors.ts';
 import { suggestion } from '../../collector/schema/nearest.ts';
+import type { Report } from '../../collector/schema.ts';
 import type { ServiceObject } from '../objects.ts';
 import { createBreather } from '../slices.ts';
 import { type FileWorkload, readService, readWorkload } from './file-layout.ts';
-import { readSliced, type Section, type SlicedDocument } from './sliced-yaml.ts';
+import { readSliced, type TakeItem } from './sliced-yaml.ts';
 
 export interface WorkloadFile {
   readonly workloads: readonly FileWorkload[];
@@ -34,18 +36,28 @@ export async function readWorkloadFile(path: string): Promise<WorkloadFile> {
 
 /** @throws as readWorkloadFile. */
 export async function parseWorkloadFile(text: string, path: string): Promise<WorkloadFile> {
-  const breathe = createBreather();
-  const document = await readSliced(text, breathe);
-  const mistakes = new Mistakes(path, document);
-  for (const { offset, message } of document.mistakes) mistakes.add(offset, '', message);
+  const lines = new LineCounter();
+  const mistakes = new Mistakes(path, lines);
   const workloads: FileWorkload[] = [];
   const services: ServiceObject[] = [];
-  for (const section of document.sections) {
-    if (section.key === 'workloads') await readList(section, readWorkload, workloads, mistakes, breathe);
-    else if (section.key === 'services') await readList(section, readService, services, mistakes, breathe);
-    else if (section.key !== 'policies') {
-      const hint = suggestion(section.key, SECTIONS);
-      mistakes.add(section.keyNode.range?.[0], section.key, `unknown key. Allowed: ${SECTIONS.join(', ')}.${hint}`);
+  const takers = new Map([
+    ['workloads', takeInto(workloads, readWorkload, 'workloads', mistakes)],
+    ['services', takeInto(services, readService, 'services', mistakes)],
+  ]);
+  const breathe = createBreather();
+  const document = await readSliced(text, lines, breathe, takers);
+  await breathe();
+  if (document.mistakes.length > 0) {
+    const structure = new Mistakes(path, lines);
+    for (const { offset, message } of document.mistakes) structure.add(offset, '', message);
+    structure.throwIfAny();
+  }
+  for (const { key, keyNode, value } of document.sections) {
+    if (!SECTIONS.includes(key)) {
+      const hint = suggestion(key, SECTIONS);
+      mistakes.add(keyNode.range?.[0], key, `unknown key. Allowed: ${SECTIONS.join(', ')}.${hint}`);
+    } else if (takers.has(key) && !isSeq(value) && !isNothing(value)) {
+      mistakes.add(value?.range?.[0], key, 'found no list. Allowed: a list.');
     }
   }
   mistakes.throwIfAny();
@@ -54,28 +66,22 @@ export async function parseWorkloadFile(text: string, path: string): Promise<Wor
   return { workloads, services };
 }
 
-async function readList<T>(
-  section: Section,
-  read: typeof readWorkload | typeof readService,
+/** Checks each item of the list at `key` and appends it to `into`. */
+function takeInto<T>(
   into: T[],
+  read: (node: Node | undefined, path: string, report: Report) => T,
+  key: string,
   mistakes: Mistakes,
-  breathe: () => Promise<void> | undefined,
-): Promise<void> {
-  if (!section.items) {
-    const empty = section.value === undefined || (section.value as { value?: unknown }).value === null;
-    if (!empty) mistakes.add(section.value?.range?.[0], section.key, 'found no list. Allowed: a list.');
-    return;
-  }
-  let index = 0;
-  for (const compose of section.items) {
-    const path = `${section.key}[${index++}]`;
-    const { node, mistakes: syntax } = compose();
+): TakeItem {
+  return (node, syntax) => {
+    const path = `${key}[${into.length}]`;
     for (const { offset, message } of syntax) mistakes.add(offset, path, message);
-    const item = read(node, path, (at, where, message) => mistakes.add((where ?? node)?.range?.[0], at, message));
-    into.push(item as T);
-    await breathe();
-  }
+    into.push(read(node, path, (at, where, message) => mistakes.add((where ?? node)?.range?.[0], at, message)));
+  };
 }
+
+/** `workloads:` without a value. */
+const isNothing = (value: Node | undefined) => value === undefined || (isScalar(value) && value.value === null);
 
 function refuseTwice<T>(items: readonly T[], what: string, key: (item: T) => string, path: string): void {
   const seen = new Set<string>();
@@ -92,19 +98,21 @@ function refuseTwice<T>(items: readonly T[], what: string, key: (item: T) => str
 
 class Mistakes {
   readonly #file: string;
-  readonly #document: SlicedDocument;
+  readonly #lines: LineCounter;
   readonly #told: string[] = [];
   #count = 0;
 
-  constructor(file: string, document: SlicedDocument) {
+  constructor(file: string, lines: LineCounter) {
     this.#file = file;
-    this.#document = document;
+    this.#lines = lines;
   }
 
   add(offset: number | undefined, path: string, message: string): void {
     if (++this.#count > TOLD) return;
     const firstLine = message.split('\n', 1)[0]!;
-    this.#told.push(`${this.#file}:${this.#document.line(offset ?? 0)}: ${path === '' ? '' : `${path}: `}${firstLine}`);
+    this.#told.push(
+      `${this.#file}:${this.#lines.linePos(offset ?? 0).line}: ${path === '' ? '' : `${path}: `}${firstLine}`,
+    );
   }
 
   throwIfAny(): void {

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import protobuf from 'protobufjs';
 import { describe, expect, it } from 'vitest';
-import { ProtobufWriter, toWords, varintLength } from '../../../src/exporters/otlp/protobuf-writer.ts';
+import { decimalLength, ProtobufWriter, toWords, varintLength } from '../../../src/exporters/otlp/protobuf-writer.ts';
 
 const whole = fc.oneof(fc.maxSafeNat(), fc.nat(), fc.constantFrom(0, 127, 128, 2 ** 32 - 1, 2 ** 32, 2 ** 53));
 
@@ -73,10 +73,33 @@ describe('ProtobufWriter', () => {
     );
   });
 
-  it('copies with a part in front, and forgets what was truncated', () => {
+  it('writes whole numbers in decimal as String does, in the length it foretells', () => {
+    const powers = Array.from({ length: 16 }, (_, i) => [10 ** i - 1, 10 ** i, 9 * 10 ** i - 1]).flat();
+    fc.assert(
+      fc.property(fc.oneof(whole, fc.constantFrom(...powers)), (value) => {
+        const writer = new ProtobufWriter(1);
+        writer.digits(value, decimalLength(value));
+        writer.byte(0x21);
+        expect(writer.copy().toString()).toBe(`${value}!`);
+      }),
+    );
+    for (const value of powers) expect(decimalLength(value)).toBe(String(value).length);
+  });
+
+  it('shows what has been written in place, with what is put into the room left free', () => {
+    const writer = new ProtobufWriter(1);
+    writer.skip(4);
+    writer.raw(Buffer.from('abc'));
+    const view = writer.view(2);
+    view.set(Buffer.from('12'));
+    expect(view.toString()).toBe('12abc');
+  });
+
+  it('forgets what was truncated', () => {
     const writer = new ProtobufWriter(4);
     writer.raw(Buffer.from('abcdef'));
     writer.truncate(2);
-    expect(writer.copy(Buffer.from('1'), Buffer.from('23')).toString()).toBe('123ab');
+    writer.byte(0x21);
+    expect(writer.copy().toString()).toBe('ab!');
   });
 });

@@ -37,6 +37,7 @@ function setUp(options: Partial<SendingQueueOptions> = {}) {
   const { settings, telemetry, log } = fakeAgent('otlp_http');
   const sender = new FakeSender();
   const queue = new SendingQueue({
+    pack: (request) => Buffer.from(request),
     sender,
     report: new DeliveryReport(settings, 'logs', sender.target),
     retry: RETRY,

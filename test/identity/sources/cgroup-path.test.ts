@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { cgroupOwner } from '../../../src/identity/sources/cgroup-path.ts';
 import { hostWorkload } from '../../../src/identity/sources/host.ts';
@@ -40,6 +41,25 @@ describe('pods and containers', () => {
       UID,
       ID,
     ],
+    ['kind, nested, cgroupfs', `/docker/${OTHER}/kubelet/kubepods/besteffort/pod${UID}/${ID}`, UID, ID],
+    [
+      'minikube by podman, nested',
+      `/machine.slice/libpod-${OTHER}.scope/kubepods.slice/kubepods-pod${UNDERSCORED}.slice/crio-${ID}.scope`,
+      UID,
+      ID,
+    ],
+    ['mismatched driver, at the root', `/kubepods-pod${UNDERSCORED}.slice:cri-containerd:${ID}`, UID, ID],
+    ['mismatched driver, cri-o', `/kubepods-besteffort-pod${UNDERSCORED}.slice:crio:${ID}`, UID, ID],
+    ['mismatched driver, docker', `/kubepods-besteffort-pod${UNDERSCORED}.slice:docker:${ID}`, UID, ID],
+    ['docker, pods by systemd, plain', `/kubepods.slice/kubepods-pod${UNDERSCORED}.slice/${ID}`, UID, ID],
+    ['within a container, its own cgroups', `/kubepods/pod${UID}/${ID}/init.scope/${OTHER}`, UID, ID],
+    [
+      'static pod, systemd',
+      `/kubepods.slice/kubepods-burstable-pod${STATIC}.slice/cri-containerd-${ID}.scope`,
+      STATIC,
+      ID,
+    ],
+    ['upper case', `/kubepods/pod${UID.toUpperCase()}/${ID.toUpperCase()}`, UID, ID],
     ['relative', `/../../pod${UID}/${ID}`, UID, ID],
     ['relative, systemd', `/../kubepods-besteffort-pod${UNDERSCORED}.slice/cri-containerd-${ID}.scope`, UID, ID],
     ['static pod', `/kubepods/burstable/pod${STATIC}/${ID}`, STATIC, ID],
@@ -54,6 +74,53 @@ describe('pods and containers', () => {
     ['root', '/', undefined, undefined],
   ])('%s', (_, path, podUid, containerId) => {
     expect(cgroupOwner(path)).toMatchObject({ podUid, containerId });
+  });
+});
+
+describe('any path', () => {
+  const hex = (digits: number) =>
+    fc.array(fc.constantFrom(...'0123456789abcdef'), { minLength: digits, maxLength: digits }).map((d) => d.join(''));
+  const uuid = fc.tuple(hex(8), hex(4), hex(4), hex(4), hex(12)).map((parts) => parts.join('-'));
+  const uid = fc.oneof(uuid, hex(32));
+  const part = fc.oneof(
+    fc.constantFrom('kubelet', 'kubepods.slice', 'system.slice', 'containerd.service', '..', 'podinfo', 'pods'),
+    hex(64),
+    hex(64).map((id) => `docker-${id}.scope`),
+    uid.map((other) => `pod${other}`),
+  );
+  const prefix = fc.array(part, { maxLength: 4 }).map((parts) => parts.map((text) => `/${text}`).join(''));
+  const pod = fc.constantFrom<(uid: string) => string>(
+    (u) => `/kubepods/pod${u}`,
+    (u) => `/kubepods/burstable/pod${u}`,
+    (u) => `/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod${u.replaceAll('-', '_')}.slice`,
+    (u) => `/kubelet-kubepods-pod${u.replaceAll('-', '_')}.slice`,
+  );
+  const container = fc.constantFrom<(id: string) => string>(
+    (id) => `/${id}`,
+    (id) => `/cri-containerd-${id}.scope`,
+    (id) => `/crio-${id}.scope`,
+    (id) => `/docker-${id}.scope`,
+    (id) => `:cri-containerd:${id}`,
+  );
+  const below = fc.array(fc.constantFrom('init.scope', 'system.slice', 'nginx.service', ID), { maxLength: 3 });
+
+  it('is the last pod in it, and the first container behind, wherever the tree hangs and whatever is below', () => {
+    fc.assert(
+      fc.property(prefix, pod, uid, container, hex(64), below, (before, podPath, podUid, inPod, id, rest) => {
+        const path = `${before}${podPath(podUid)}${inPod(id)}${rest.map((text) => `/${text}`).join('')}`;
+        expect(cgroupOwner(path)).toMatchObject({ podUid, containerId: id });
+      }),
+    );
+  });
+
+  it('is no pod without the whole of a UID, and never an error', () => {
+    fc.assert(
+      fc.property(fc.string(), uuid, (text, podUid) => {
+        expect(cgroupOwner(`/kubepods/pod${podUid.slice(0, -1)}`).podUid).toBeUndefined();
+        expect(cgroupOwner(`/kubepods/apod${podUid}`).podUid).toBeUndefined();
+        expect(cgroupOwner(text).podUid === undefined || /[0-9a-f]{32}/i.test(text.replaceAll(/[-_]/g, ''))).toBe(true);
+      }),
+    );
   });
 });
 

@@ -3,17 +3,17 @@ import { mkdir, mkdtemp, rm, rmdir, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { findCgroup2Mount } from '../../../src/collector/cgroup-mount.ts';
 import { Directory } from '../../../src/identity/directory.ts';
 import {
   type CgroupChange,
   type CgroupTree,
   createCgroupTree,
-  findCgroup2Mount,
   WALK_GAP_MS,
   WALK_INTERVAL_MS,
 } from '../../../src/identity/sources/cgroup-tree.ts';
 import { createHostSource, describeHost } from '../../../src/identity/sources/host.ts';
-import { FakeClock, FakeLogger, sourceSettings } from '../fakes.ts';
+import { FakeClock, FakeLogger, FakeTelemetry } from '../fakes.ts';
 
 describe('the mount point', () => {
   it('is that of the unified hierarchy, on unified and on hybrid hosts', () => {
@@ -125,7 +125,7 @@ describe.skipIf(reason !== undefined)(`a real cgroup${reason ? ` (skipped: ${rea
     const logger = new FakeLogger();
     const directory = new Directory(clock);
     const cgroups = createCgroupTree({ clock, logger });
-    const host = createHostSource(sourceSettings({ logger, clock, directory, cgroups }), 'node-1');
+    const host = createHostSource({ logger, telemetry: new FakeTelemetry(), clock, directory, cgroups }, 'node-1');
     mkdirSync(unit);
     try {
       await host.start();

@@ -1,11 +1,13 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { parse, parseAllDocuments } from 'yaml';
 import { Directory } from '../../../src/identity/directory.ts';
 import { createFileSource, describeFile } from '../../../src/identity/sources/file.ts';
 import { parseWorkloadFile } from '../../../src/identity/sources/workload-file.ts';
-import { FakeCgroups, FakeClock, FakeLogger, sourceSettings } from '../fakes.ts';
+import { FakeCgroups, FakeClock, FakeLogger, FakeTelemetry } from '../fakes.ts';
 
 const MESH = `
 workloads:
@@ -35,7 +37,6 @@ services:
 
 describe('the layout', () => {
   it('is read, as YAML and as JSON', async () => {
-    const { parse } = await import('yaml');
     for (const text of [MESH, JSON.stringify(parse(MESH)), JSON.stringify(parse(MESH), null, 2)]) {
       const { workloads, services } = await parseWorkloadFile(text, 'w.yaml');
       expect(workloads.map(({ name, uid }) => [name, uid])).toEqual([
@@ -113,6 +114,10 @@ describe('the layout', () => {
       'workloads:\n- name: a\n  cgroupPaths: [nginx.service]\n',
       'w.yaml:3: workloads[0].cgroupPaths[0]: found "nginx.service"',
     ],
+    [
+      'workloads:\n- name: a\n  podUids: [0A1B2C3D-0001-4000-8000-00000000000A]\n',
+      'w.yaml:3: workloads[0].podUids[0]: found "0A1B2C3D-0001-4000-8000-00000000000A"',
+    ],
     ['workloads: {name: a}\n', 'w.yaml:1: workloads: found no list'],
     [
       'workload:\n- name: a\n',
@@ -148,6 +153,93 @@ describe('the layout', () => {
     expect((await parseWorkloadFile(text, 'w.yaml')).workloads).toHaveLength(1);
   });
 
+  it('takes a list that ends with a long item', async () => {
+    const services = Array.from({ length: 60 }, (_, i) => `    shop/server-${i}.shop.svc.cluster.local: {80: 8080}\n`);
+    const text = `workloads:\n- name: a\n  services:\n${services.join('')}services:\n- {name: s, namespace: d, hostname: s.d}\n`;
+    const file = await parseWorkloadFile(text, 'w.yaml');
+    expect(file.workloads[0]?.services.size).toBe(60);
+    expect(file.services).toHaveLength(1);
+  });
+
+  it('says of any large file what it says of its items', async () => {
+    const item = (i: number) =>
+      `- name: w-${i} # comment\n  namespace: ns\n\n  workloadIps: [10.0.${i >> 8}.${i & 255}]\n`;
+    const numbers = Array.from({ length: 3_000 }, (_, i) => i);
+    const block = `workloads:\n${numbers.map(item).join('')}# behind the list\nservices: []\n`;
+    const { workloads } = await parseWorkloadFile(block, 'w.yaml');
+    expect(workloads.map(({ name, addresses }) => [name, addresses])).toEqual(
+      numbers.map((i) => [`w-${i}`, [`10.0.${i >> 8}.${i & 255}`]]),
+    );
+    const flow = JSON.stringify({ workloads: numbers.map((i) => ({ name: `w-${i}` })), services: [] });
+    expect((await parseWorkloadFile(flow, 'w.yaml')).workloads.map(({ name }) => name)).toEqual(
+      numbers.map((i) => `w-${i}`),
+    );
+  });
+
+  it.each([
+    ['a comment that touches an item', '{name: x}#\n ', 'Comments must be separated'],
+    ['an item too few', ',', 'Unexpected , in flow sequence'],
+  ])('refuses %s in the middle of a large file', async (_, damage, message) => {
+    const items = Array.from({ length: 200 }, (_, i) => `{name: w-${i}}`).join();
+    const error = await parseWorkloadFile(`workloads: [${items},${damage},${items}]\n`, 'w.yaml').catch((e) => e);
+    expect(error.message).toContain(message);
+  });
+
+  it('refuses what is no YAML, wherever it is damaged', () => {
+    // Long enough for items to be taken before the document is over.
+    const many = Array.from({ length: 40 }, (_, i) => `w-${i}`);
+    const valid = [
+      MESH,
+      `workloads:\n${many.map((name) => `- name: ${name} # comment\n`).join('')}# behind\nservices:\n  - &s {name: s, namespace: d, hostname: s.d}\n\n`,
+      JSON.stringify({ services: [], workloads: many.map((name) => ({ name, workloadIps: [] })), policies: [] }),
+      `workloads: [${many.map((name) => `{name: ${name}}, # comment\n`).join(' ')}]\n`,
+    ];
+    const damage = fc.array(
+      fc.record({
+        at: fc.double({ min: 0, max: 1, noNaN: true }),
+        cut: fc.nat(3),
+        text: fc.constantFrom(
+          '',
+          '-',
+          '- ',
+          ',',
+          '[',
+          ']',
+          '{',
+          '}',
+          '#',
+          ' #',
+          '\t',
+          ' ',
+          '\n',
+          '\n- ',
+          ':',
+          '&a ',
+          '"',
+        ),
+      }),
+      { minLength: 1, maxLength: 3 },
+    );
+    return fc.assert(
+      fc.asyncProperty(fc.constantFrom(...valid), damage, async (text, edits) => {
+        let damaged = text;
+        for (const { at, cut, text: inserted } of edits) {
+          const position = Math.floor(at * damaged.length);
+          damaged = damaged.slice(0, position) + inserted + damaged.slice(position + cut);
+        }
+        const read = await parseWorkloadFile(damaged, 'w.yaml').then(
+          () => true,
+          (error) => {
+            if (error.code !== 'TCPL_E_CONFIG') throw error;
+            return false;
+          },
+        );
+        if (read) expect(parseAllDocuments(damaged).flatMap(({ errors }) => errors)).toEqual([]);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
   it('tells ten mistakes and how many more there are', async () => {
     const text = `workloads:\n${'- workloadName: x\n'.repeat(25)}`;
     const { message } = await parseWorkloadFile(text, 'w.yaml').catch((error) => error);
@@ -163,6 +255,7 @@ describe('the source', () => {
   let clock: FakeClock;
   let cgroups: FakeCgroups;
   let directory: Directory;
+  const telemetry = new FakeTelemetry();
   let logger: FakeLogger;
   let changed: () => void;
   let watching: boolean;
@@ -179,12 +272,15 @@ describe('the source', () => {
 
   async function start(text: string, network = '') {
     await writeFile(path, text);
-    const settings = sourceSettings({ logger, clock, directory, cgroups });
-    const source = createFileSource(settings, { path, network }, (_path, onChange) => {
-      watching = true;
-      changed = onChange;
-      return { close: () => (watching = false) };
-    });
+    const source = createFileSource(
+      { logger, telemetry, clock, directory, cgroups },
+      { path, network },
+      (_path, onChange) => {
+        watching = true;
+        changed = onChange;
+        return { close: () => (watching = false) };
+      },
+    );
     await source.start();
     return source;
   }
@@ -224,6 +320,18 @@ describe('the source', () => {
     });
   });
 
+  it('knows pods by what their cgroups call them', async () => {
+    const uid = '0a1b2c3d-0001-4000-8000-00000000000a';
+    const hash = '0123456789abcdef0123456789abcdef';
+    const source = await start(
+      `workloads:\n- {name: a, podUids: [${uid}, ${hash}], workloadIps: [192.0.2.1], networkMode: HostNetwork}\n- {name: b}\n`,
+    );
+    expect(source.usesCgroups).toBe(true);
+    expect(source.shelf.byPod(uid, undefined)!.workload).toMatchObject({ name: 'a', podUid: uid });
+    expect(source.shelf.byPod(hash, undefined)!.workload).toMatchObject({ name: 'a', podUid: uid });
+    expect(source.shelf.byAddress('192.0.2.1', undefined)).toBeUndefined();
+  });
+
   it('24: looks up in the configured network', async () => {
     const source = await start('workloads:\n- {name: a, workloadIps: [10.0.0.1], network: net1}\n', 'net1');
     expect(source.shelf.byAddress('10.0.0.1', undefined)?.workload.name).toBe('a');
@@ -232,7 +340,7 @@ describe('the source', () => {
   it('refuses to start without its file, or with a bad one', async () => {
     await expect(start('workloads: 5\n')).rejects.toThrow(`${path}:1: workloads: found no list`);
     await rm(path);
-    const settings = sourceSettings({ logger, clock, directory, cgroups });
+    const settings = { logger, telemetry, clock, directory, cgroups };
     const source = createFileSource(settings, { path, network: '' }, () => ({ close() {} }));
     await expect(source.start()).rejects.toMatchObject({
       code: 'TCPL_E_CONFIG',

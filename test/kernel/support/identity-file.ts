@@ -4,9 +4,15 @@ import { renameSync, writeFileSync } from 'node:fs';
 export interface TestWorkload {
   /** Pod, owner and canonical service all have this name. */
   readonly name: string;
+  /** A pod's, if it is not given. */
+  readonly uid?: string;
   readonly ips?: readonly string[];
   /** Paths within the cgroup v2 hierarchy. */
   readonly cgroupPaths?: readonly string[];
+  /** What its cgroups call it: a pod's UID. */
+  readonly podUids?: readonly string[];
+  readonly hostNetwork?: boolean;
+  readonly hbone?: boolean;
   /** Services that it backs, by name: port of the service → port of the workload. */
   readonly services?: Readonly<Record<string, Readonly<Record<number, number>>>>;
   /** `ledger` if it is not given. */
@@ -31,8 +37,8 @@ export function writeIdentityFile(
   services: readonly TestService[] = [],
 ): void {
   const content = {
-    workloads: workloads.map(({ name, ips, cgroupPaths, namespace = NAMESPACE, services: backed = {} }) => ({
-      uid: `test//Pod/${namespace}/${name}`,
+    workloads: workloads.map(({ name, ips, namespace = NAMESPACE, services: backed = {}, ...more }) => ({
+      uid: more.uid ?? `test//Pod/${namespace}/${name}`,
       name,
       namespace,
       serviceAccount: name,
@@ -44,8 +50,10 @@ export function writeIdentityFile(
       services: Object.fromEntries(
         Object.entries(backed).map(([service, ports]) => [`${NAMESPACE}/${hostname(service)}`, ports]),
       ),
-      ...(cgroupPaths === undefined ? {} : { cgroupPaths }),
-      protocol: 'TCP',
+      cgroupPaths: more.cgroupPaths ?? [],
+      podUids: more.podUids ?? [],
+      networkMode: more.hostNetwork ? 'HostNetwork' : 'Standard',
+      protocol: more.hbone ? 'HBONE' : 'TCP',
       node: 'node',
       clusterId: 'Kubernetes',
     })),

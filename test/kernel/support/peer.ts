@@ -36,8 +36,13 @@ export class Peer {
 
   static async start(namespace?: Namespace): Promise<Peer> {
     const program = await peerProgram();
-    const args = namespace === undefined ? [program, 'play'] : ['ip', 'netns', 'exec', namespace.name, program, 'play'];
-    return new Peer(spawn(args[0]!, args.slice(1), { stdio: ['pipe', 'pipe', 'inherit'] }));
+    return Peer.behind(namespace === undefined ? [] : ['ip', 'netns', 'exec', namespace.name], [program, 'play']);
+  }
+
+  /** A peer that another program runs, as a container runtime does: its standard streams are the peer's. */
+  static behind(runner: readonly string[], command: readonly string[]): Peer {
+    const [program, ...args] = [...runner, ...command];
+    return new Peer(spawn(program!, args, { stdio: ['pipe', 'pipe', 'inherit'] }));
   }
 
   get pid(): number {
@@ -63,10 +68,10 @@ export class Peer {
     return new Socket(this, Number((await this.ask('socket', family, kind)).fd));
   }
 
-  /** Moves the process; sockets made later belong to that cgroup. */
-  joinCgroup(directory: string): void {
+  /** Moves the process (behind a runner it has another pid); sockets made later belong to that cgroup. */
+  joinCgroup(directory: string, pid = this.pid): void {
     // from outside: the mount namespace that `ip netns exec` makes has no cgroups
-    writeFileSync(join(directory, 'cgroup.procs'), String(this.pid));
+    writeFileSync(join(directory, 'cgroup.procs'), String(pid));
   }
 
   /** Moves the process; sockets made later belong to that namespace. */
@@ -77,12 +82,16 @@ export class Peer {
   /** Ends as an application does that returns from main: the kernel closes what is open. */
   async end(): Promise<void> {
     this.#process.stdin.end();
-    await this.#dead;
-    this.#undo();
+    await this.gone();
   }
 
   async kill(): Promise<void> {
     this.#process.kill('SIGKILL');
+    await this.gone();
+  }
+
+  /** When somebody else has ended it. */
+  async gone(): Promise<void> {
     await this.#dead;
     this.#undo();
   }

@@ -36,10 +36,8 @@ export async function inClusterAccess(env: NodeJS.ProcessEnv, folder: string = S
   }
   const tokenFile = join(folder, 'token');
   const mend = 'Mount the service account into the pod (automountServiceAccountToken: true)';
-  const [token, ca] = await Promise.all([
-    readText(tokenFile, 'the token of the service account', mend),
-    readText(join(folder, 'ca.crt'), "the cluster's certificate authority", mend),
-  ]);
+  const token = await readText(tokenFile, 'the token of the service account', mend);
+  const ca = await readText(join(folder, 'ca.crt'), "the cluster's certificate authority", mend);
   return {
     server: `https://${host.includes(':') ? `[${host}]` : host}:${port}`,
     origin: "the pod's service account",

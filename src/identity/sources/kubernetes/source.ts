@@ -115,7 +115,7 @@ class KubernetesSource implements Source {
   }
 
   #stateChanged(): void {
-    if (this.shelf.synced) this.#settings.readinessChanged();
+    if (this.shelf.synced) this.#settings.readinessChanged?.();
     else if (this.#state.settled) void this.#markSynced();
   }
 

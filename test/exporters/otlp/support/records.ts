@@ -37,7 +37,7 @@ export function peers(rest: Partial<Peers> = {}): Peers {
 export function record(rest: Partial<ConnectionRecord> = {}): ConnectionRecord {
   return {
     event: 'close',
-    connectionId: '17',
+    connectionId: 17,
     slot: 3,
     generation: 1,
     role: 'source',
@@ -69,7 +69,7 @@ export function record(rest: Partial<ConnectionRecord> = {}): ConnectionRecord {
 /** `count` records of one pair, told apart by their ids and ports. */
 export function recordBatch(count: number, from = 0, of: Peers = peers()): IdentifiedRecords {
   const records = Array.from({ length: count }, (_, i) =>
-    record({ connectionId: String(from + i), localPort: 1024 + ((from + i) % 60_000), bytesSent: from + i }),
+    record({ connectionId: from + i, localPort: 1024 + ((from + i) % 60_000), bytesSent: from + i }),
   );
   return { records, peers: records.map(() => of), source };
 }
@@ -116,7 +116,7 @@ export const anyPeers: fc.Arbitrary<Peers> = fc.record({
 
 export const anyRecord: fc.Arbitrary<ConnectionRecord> = fc.record({
   event: fc.constantFrom('open', 'close', 'fail'),
-  connectionId: fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }).map(String),
+  connectionId: fc.oneof(fc.maxSafeNat(), fc.bigInt({ min: 2n ** 53n, max: 2n ** 64n - 1n }).map(String)),
   slot: fc.nat(),
   generation: fc.nat(),
   role: fc.constantFrom('source', 'destination'),

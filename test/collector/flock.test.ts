@@ -1,10 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, rmdirSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, readdirSync, rmdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { lockDirectory, ownerOf } from '../../src/receiver/directory-lock.ts';
+import { claim, ownerName, ownerOf } from '../../src/collector/flock.ts';
 
 let directory: string;
 let holder: ChildProcess | undefined;
@@ -37,29 +37,48 @@ async function holdElsewhere(): Promise<number> {
   return holder.pid!;
 }
 
+/** Claims the directory through a descriptor of its own. */
+function claimDirectory() {
+  const fd = openSync(directory, 'r');
+  return { claimed: claim(fd, directory), release: () => closeSync(fd) };
+}
+
 test('a directory belongs to one at a time, and leaves nothing in it', () => {
-  const first = lockDirectory(directory);
-  if (!first.held) throw new Error('not held');
-  expect(lockDirectory(directory)).toEqual({ held: false, pid: process.pid });
+  const first = claimDirectory();
+  expect(first.claimed).toEqual({ held: true });
+  const second = claimDirectory();
+  expect(second.claimed).toEqual({ held: false, pid: process.pid });
+  second.release();
   expect(readdirSync(directory)).toEqual([]);
   first.release();
-  const second = lockDirectory(directory);
-  expect(second.held).toBe(true);
-  if (second.held) second.release();
+  const third = claimDirectory();
+  expect(third.claimed.held).toBe(true);
+  third.release();
 });
 
 test('another process that holds it is named; when it is killed the lock is free', async () => {
   const pid = await holdElsewhere();
-  expect(lockDirectory(directory)).toEqual({ held: false, pid });
+  const during = claimDirectory();
+  expect(during.claimed).toEqual({ held: false, pid });
+  during.release();
   await kill();
-  const lock = lockDirectory(directory);
-  expect(lock.held).toBe(true);
-  if (lock.held) lock.release();
+  const after = claimDirectory();
+  expect(after.claimed.held).toBe(true);
+  after.release();
 });
 
-test('what is no directory cannot be locked', () => {
-  expect(() => lockDirectory(join(directory, 'none'))).toThrow(expect.objectContaining({ code: 'ENOENT' }));
-  expect(() => lockDirectory('/dev/null')).toThrow(expect.objectContaining({ code: 'ENOTDIR' }));
+test('what is not open cannot be claimed', () => {
+  expect(() => claim(1 << 20, '/gone')).toThrow(
+    expect.objectContaining({ code: 'EBADF', message: 'flock of /gone: EBADF' }),
+  );
+});
+
+test('owners have names', () => {
+  expect([undefined, process.pid, 1].map(ownerName)).toEqual([
+    'a process of another container',
+    'this process',
+    'process 1',
+  ]);
 });
 
 test('the owner in /proc/locks', () => {

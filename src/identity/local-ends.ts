@@ -1,0 +1,73 @@
+/**
+ * Who is at the local socket, as one source has it: by cgroup (a path that a workload names, else the pod's UID in the
+ * cgroup's name), then by the pod whose processes are in the network namespace, then by address.
+ */
+import type { Pair } from '../receiver/types.ts';
+import type { Holder } from './directory.ts';
+import { actsFor } from './hbone.ts';
+import type { Source } from './source.ts';
+import type { CgroupOwners } from './sources/cgroup-owners.ts';
+import type { CgroupTree } from './sources/cgroup-tree.ts';
+import type { NamespacePods } from './sources/namespace-pods.ts';
+import type { LocalContainer } from './types.ts';
+
+/** As of when, and whether the time for doubts is over: `force` turns `unsure` into the best answer there is. */
+export interface Question {
+  /** Wall-clock ms; undefined: now. */
+  readonly atMs: number | undefined;
+  readonly force: boolean;
+}
+
+export interface LocalEndParts {
+  /** In the configured order. */
+  readonly sources: readonly Source[];
+  readonly cgroups: CgroupTree;
+  readonly owners: CgroupOwners;
+  readonly namespaces: NamespacePods;
+}
+
+export class LocalEnds {
+  readonly #parts: LocalEndParts;
+
+  constructor(parts: LocalEndParts) {
+    this.#parts = parts;
+  }
+
+  /** The pod and container by cgroup; where that tells of no pod, by network namespace. Ask once for each question. */
+  container(pair: Pair, atMs: number | undefined): LocalContainer | undefined {
+    const owner = this.#parts.owners.owner(pair.cgroupId, atMs);
+    if (owner?.podUid !== undefined || !this.#parts.sources.some(({ shelf }) => shelf.holdsPods)) return owner;
+    return this.#parts.namespaces.owner(pair.netns, atMs) ?? owner;
+  }
+
+  /** Who it is for this source. `unsure`: its cgroup or its network namespace is being looked up. */
+  holder(
+    { shelf, usesCgroups }: Source,
+    pair: Pair,
+    container: LocalContainer | undefined,
+    { atMs, force }: Question,
+  ): Holder | 'unsure' | undefined {
+    const byAddress = shelf.byAddress(pair.localAddress, atMs);
+    if (actsFor(pair, byAddress)) return byAddress;
+    const byCgroup = shelf.byCgroup(pair.cgroupId, atMs);
+    if (byCgroup) return byCgroup;
+    if (!force && usesCgroups && this.#parts.cgroups.looking(pair.cgroupId)) return 'unsure';
+    if (!shelf.holdsPods) return byAddress;
+    if (container === undefined && !force && this.#parts.namespaces.looking(pair.netns)) return 'unsure';
+    const pod = container?.podUid;
+    if (pod === undefined) return byAddress;
+    // An address that the source still gives to another pod has changed hands, and the source will say so.
+    return shelf.byPod(pod, atMs) ?? (isOtherPod(byAddress, pod) ? undefined : byAddress);
+  }
+}
+
+/** Whether the container is the workload's own: a proxy that acts for it, or another pod at its address, is not. */
+export function isOwnContainer(pair: Pair, holder: Holder | undefined, { podUid }: LocalContainer): boolean {
+  return !actsFor(pair, holder) && (podUid === undefined || !isOtherPod(holder, podUid));
+}
+
+/** A workload that is a pod, and not this one. */
+function isOtherPod(holder: Holder | undefined, podUid: string): boolean {
+  const known = holder?.object.podUids ?? [];
+  return known.length > 0 && !known.includes(podUid);
+}

@@ -1,0 +1,52 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { configured } from '../../src/cli/doctor/configured.ts';
+
+let folder: string;
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'tcpledger-doctor-'));
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+/** What doctor finds of the sources in that section. */
+async function findings(identity: object) {
+  const file = join(folder, 'otel-config.yaml');
+  const pipeline = { receivers: ['ebpf_tcp'], processors: ['identity'], exporters: ['access_log'] };
+  const config = {
+    receivers: { ebpf_tcp: {} },
+    processors: { identity },
+    exporters: { access_log: {} },
+    service: { pipelines: { logs: pipeline } },
+  };
+  writeFileSync(file, JSON.stringify(config));
+  const found = await configured(file);
+  expect(found.findings[0]).toMatchObject({ feature: 'configuration', ok: true });
+  return found.findings.slice(1);
+}
+
+describe('doctor tries the configured sources', () => {
+  it('and says what is wrong with a control plane, without which the agent runs', async () => {
+    const found = await findings({ sources: ['istiod'], istiod: { endpoint: '127.0.0.1:1', tls: { insecure: true } } });
+    expect(found).toEqual([
+      {
+        feature: 'identity: istiod',
+        ok: false,
+        detail: 'nobody listens on 127.0.0.1:1. Is the control plane running? Check endpoint',
+        optional: true,
+      },
+    ]);
+  });
+
+  it('and with a file, without which it does not', async () => {
+    const path = join(folder, 'workloads.yaml');
+    writeFileSync(path, 'workloads:\n- {name: a, workloadIps: [10.0.0.1]}\n');
+    expect(await findings({ sources: ['file'], file: { path } })).toEqual([
+      { feature: 'identity: file', ok: true, detail: `${path}: 1 workloads, 0 services`, optional: false },
+    ]);
+    rmSync(path);
+    const [finding] = await findings({ sources: ['file'], file: { path } });
+    expect(finding).toMatchObject({ ok: false, optional: false, detail: expect.stringContaining('ENOENT') });
+  });
+});
