@@ -9,6 +9,7 @@ import { MultiMap } from './multi-map.ts';
 
 export class EntryIndex {
   readonly #local = new MultiMap<string, Entry>();
+  /** By the other end's address, and by what was dialled instead of it. */
   readonly #remote = new MultiMap<string, Entry>();
   readonly #cgroup = new MultiMap<bigint, Entry>();
   /** By role, both addresses and port, as the pair itself has them. */
@@ -27,6 +28,7 @@ export class EntryIndex {
     this.#cgroup.add(pair.cgroupId, entry);
     if (pair.kind !== 'pair') return;
     this.#remote.add(pair.remoteAddress, entry);
+    if (pair.dialledAddress !== '') this.#remote.add(pair.dialledAddress, entry);
     this.#view.add(viewKey(pair.role, pair.localAddress, pair.remoteAddress, pair.servicePort), entry);
   }
 
@@ -38,6 +40,7 @@ export class EntryIndex {
     this.#cgroup.delete(pair.cgroupId, entry);
     if (pair.kind !== 'pair') return;
     this.#remote.delete(pair.remoteAddress, entry);
+    if (pair.dialledAddress !== '') this.#remote.delete(pair.dialledAddress, entry);
     this.#view.delete(viewKey(pair.role, pair.localAddress, pair.remoteAddress, pair.servicePort), entry);
   }
 

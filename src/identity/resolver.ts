@@ -65,14 +65,13 @@ export class Resolver {
     const client = pair.role === 'source' ? local.workload : undefined;
     const remote = this.#remote(entry, question, client?.namespace);
     const [source, destination] = pair.role === 'source' ? [local, remote] : [remote, local];
-    const serverAddress = pair.role === 'source' ? pair.dialledAddress || pair.remoteAddress : pair.localAddress;
     const { container } = local;
     return {
       peers: {
         reporter: pair.role,
         source: source.workload,
         destination: destination.workload,
-        service: this.#service(serverAddress, pair.servicePort, destination.holder, source.workload?.namespace),
+        service: this.#service(pair, destination.holder, source.workload?.namespace),
         securityPolicy: securityPolicy(pair, local.holder, remote.holder),
         ...(container && { container }),
       },
@@ -169,23 +168,19 @@ export class Resolver {
   }
 
   /** The service that was dialled: by exact VIP, by the server's target port, by the longest prefix. One rule for both ends. */
-  #service(
-    serverAddress: string,
-    port: number,
-    server: Holder | undefined,
-    clientNamespace: string | undefined,
-  ): Service | undefined {
+  #service(pair: Pair, server: Holder | undefined, clientNamespace: string | undefined): Service | undefined {
+    const { address, port } = dialled(pair);
     const shelves = this.#parts.sources.map((source) => source.shelf);
-    if (serverAddress !== '') {
+    if (address !== '') {
       for (const shelf of shelves) {
-        const exact = shelf.services.byAddress(shelf.network, serverAddress, clientNamespace, port);
+        const exact = shelf.services.byAddress(shelf.network, address, clientNamespace, port);
         if (exact) return exact.service;
       }
     }
-    if (server) return server.shelf.services.byTargetPort(server, port)?.service;
-    if (serverAddress === '') return undefined;
+    if (server) return server.shelf.services.byTargetPort(server, pair.servicePort)?.service;
+    if (address === '') return undefined;
     for (const shelf of shelves) {
-      const covering = shelf.services.byPrefix(shelf.network, serverAddress, clientNamespace, port);
+      const covering = shelf.services.byPrefix(shelf.network, address, clientNamespace, port);
       if (covering) return covering.service;
     }
     return undefined;
@@ -198,4 +193,10 @@ export class Resolver {
       services.byPrefix(network, address, clientNamespace, port)
     );
   }
+}
+
+/** Where the service was asked for: what the application dialled, else the server's own address. */
+function dialled(pair: Pair): { readonly address: string; readonly port: number } {
+  if (pair.dialledAddress !== '') return { address: pair.dialledAddress, port: pair.dialledPort };
+  return { address: pair.role === 'source' ? pair.remoteAddress : pair.localAddress, port: pair.servicePort };
 }

@@ -90,6 +90,21 @@ describe('services', () => {
     expect(name(asSource('10.96.0.1', 82))).toMatchObject({ service: undefined, destination: undefined });
   });
 
+  it('a load balancer on the socket: the service of the address and port that were dialled, not of the backend', () => {
+    const { name, file } = mesh();
+    const at = (hostname: string, port: number) =>
+      service({ hostname, vips: [{ ...vip('10.96.0.1'), port }], ports: new Map([[port, 8080]]) });
+    file.upsertService(at('b.svc', 80));
+    file.upsertService(at('c.svc', 81));
+    file.upsertService(at('d.svc', 8080));
+    const dials = (dialledAddress: string, dialledPort: number) =>
+      name({ ...asSource(SERVER, 8080), dialledAddress, dialledPort });
+    expect(dials('10.96.0.1', 80)).toMatchObject({ service: 'b.svc', destination: 'server' });
+    expect(dials('10.96.0.1', 81)).toMatchObject({ service: 'c.svc', destination: 'server' });
+    // nobody's address: the service by the backend's port
+    expect(dials('10.96.0.9', 80)).toMatchObject({ service: 'server.default.svc', destination: 'server' });
+  });
+
   it('14: a named target port is resolved by the workload', () => {
     const { name, file } = mesh();
     file.upsertService(service({ hostname: 'server.default.svc', vips: [vip(VIP)], ports: new Map([[80, 0]]) }));

@@ -4,7 +4,7 @@ import { MAX_HELD_RECORDS } from '../../src/identity/logs-outlet.ts';
 import { MetricsOutlet } from '../../src/identity/metrics-outlet.ts';
 import { MAX_WAITING } from '../../src/identity/namer.ts';
 import type { Pair } from '../../src/receiver/types.ts';
-import { ACTIVE, batchOf, recordOf, SENT, workload } from './fakes.ts';
+import { ACTIVE, batchOf, recordOf, SENT, service, workload } from './fakes.ts';
 import { createRig, RESOLVE_TIMEOUT_MS, SERIES_TTL_MS } from './rig.ts';
 
 const client = workload({ uid: 'client', addresses: ['10.0.0.1'] });
@@ -248,6 +248,23 @@ describe('renewal', () => {
       [fresh.slot, 'renamed'],
     ]);
     expect(pairs.rows[1]!.peers).toBe(pairs.rows[0]!.peers);
+  });
+
+  it('a service at the address that was dialled, known only later, renews though the backend was known', () => {
+    const { clock, source, shelf, metrics, pairs } = createRig();
+    shelf('file').upsertWorkload(client);
+    shelf('file').upsertWorkload(server);
+    const dialled = { dialledAddress: '10.96.0.10', dialledPort: 80 };
+    const pair = source.add(clock, dialled);
+    metrics.consume(batchOf(source, 1, [[pair, { [SENT]: 1 }]]));
+    expect(pairs.rows.map(({ peers }) => peers.service)).toEqual([undefined]);
+    const vips = [{ network: '', address: '10.96.0.10', length: 32 }];
+    shelf('file').upsertService(service({ hostname: 'shop.svc', vips, ports: new Map([[80, 8080]]) }));
+    clock.advance(1);
+    expect(source.renewed).toEqual([`${pair.slot}/1`]);
+    const fresh = source.add(clock, dialled);
+    metrics.consume(batchOf(source, 2, [[fresh, { [SENT]: 1 }]]));
+    expect(pairs.rows.map(({ peers }) => peers.service?.hostname)).toEqual([undefined, 'shop.svc']);
   });
 
   it('a discovery after the time-out renews', () => {

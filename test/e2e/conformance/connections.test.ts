@@ -6,7 +6,7 @@ import { addStrangers } from '../../kernel/support/namespace.ts';
 import { account, FAMILIES, labelSets } from './support/account.ts';
 import { castOf, TARGET_PORT } from './support/cast.ts';
 import { denyAll, pod, podName } from './support/objects.ts';
-import { exchange, hangUp, Stage } from './support/stage.ts';
+import { exchange, hangUp, QUICK, Stage } from './support/stage.ts';
 import { strangeServers } from './support/stranger.ts';
 import { describeConformance } from './support/suite.ts';
 
@@ -36,22 +36,25 @@ describeConformance('connections', () => {
   let strangers: string;
 
   beforeAll(async () => {
-    stage = await Stage.open([
-      ...Object.values(cast).flatMap(({ objects }) => objects),
-      // what is elsewhere is known all the same
-      pod({ workload: 'server', suffix: 'far', namespace: cast.crossNode.namespace, ips: ['10.128.4.1'] }),
-      pod({ workload: 'client', suffix: 'far', namespace: cast.crossNode.namespace, ips: ['10.129.4.1'] }),
-      pod({ workload: 'server', suffix: 'far', namespace: cast.unobservedServer.namespace, ips: ['10.128.5.1'] }),
-      ...['red', 'blue'].map((colour, i) =>
-        pod({
-          workload: `server-${colour}`,
-          namespace: cast.many.namespace,
-          ips: [`10.72.10.${2 + i}`],
-          labels: { app: 'server' },
-        }),
-      ),
-      denyAll('server', cast.denied.namespace),
-    ]);
+    stage = await Stage.open(
+      [
+        ...Object.values(cast).flatMap(({ objects }) => objects),
+        // what is elsewhere is known all the same
+        pod({ workload: 'server', suffix: 'far', namespace: cast.crossNode.namespace, ips: ['10.128.4.1'] }),
+        pod({ workload: 'client', suffix: 'far', namespace: cast.crossNode.namespace, ips: ['10.129.4.1'] }),
+        pod({ workload: 'server', suffix: 'far', namespace: cast.unobservedServer.namespace, ips: ['10.128.5.1'] }),
+        ...['red', 'blue'].map((colour, i) =>
+          pod({
+            workload: `server-${colour}`,
+            namespace: cast.many.namespace,
+            ips: [`10.72.10.${2 + i}`],
+            labels: { app: 'server' },
+          }),
+        ),
+        denyAll('server', cast.denied.namespace),
+      ],
+      QUICK,
+    );
     endAnswers = await strangeServers(stage.link.client, STRANGE_SERVERS, 22);
     strangers = await addStrangers(stage.link.server, STRANGE_CLIENTS);
   });

@@ -5,7 +5,7 @@ import { eventually } from '../../kernel/support/eventually.ts';
 import { LABELS, labelSets } from './support/account.ts';
 import { type Cast, castOf, TARGET_PORT } from './support/cast.ts';
 import { fqdn, node, pod, podName, service } from './support/objects.ts';
-import { Stage } from './support/stage.ts';
+import { QUICK, Stage } from './support/stage.ts';
 import { describeConformance } from './support/suite.ts';
 
 const cast = {
@@ -29,62 +29,71 @@ describeConformance('labels', () => {
 
   beforeAll(async () => {
     const { services, named, defaults, canonical, locality, families } = cast;
-    stage = await Stage.open([
-      ...[cast.vip, cast.pod, cast.unknown, cast.spelling, cast.plaintext].flatMap(({ objects }) => objects),
+    stage = await Stage.open(
+      [
+        ...[cast.vip, cast.pod, cast.unknown, cast.spelling, cast.plaintext].flatMap(({ objects }) => objects),
 
-      pod({ workload: 'client', namespace: services.namespace, ips: [services.client] }),
-      pod({ workload: 'server', namespace: services.namespace, ips: [services.server] }),
-      // the second of these two has the same port as the first, and a later name
-      ...['alpha', 'beta'].map((name, i) =>
+        pod({ workload: 'client', namespace: services.namespace, ips: [services.client] }),
+        pod({ workload: 'server', namespace: services.namespace, ips: [services.server] }),
+        // the second of these two has the same port as the first, and a later name
+        ...['alpha', 'beta'].map((name, i) =>
+          service({
+            name,
+            app: 'server',
+            namespace: services.namespace,
+            vip: `10.96.13.${i + 1}`,
+            ports: { 80: TARGET_PORT },
+          }),
+        ),
         service({
-          name,
+          name: 'other',
           app: 'server',
           namespace: services.namespace,
-          vip: `10.96.13.${i + 1}`,
-          ports: { 80: TARGET_PORT },
+          vip: '10.96.13.3',
+          ports: { 80: 9090 },
         }),
-      ),
-      service({ name: 'other', app: 'server', namespace: services.namespace, vip: '10.96.13.3', ports: { 80: 9090 } }),
 
-      pod({ workload: 'client', namespace: named.namespace, ips: [named.client] }),
-      pod({ workload: 'server', namespace: named.namespace, ips: [named.server], ports: { web: 8080 } }),
-      pod({
-        workload: 'server',
-        suffix: 'other',
-        namespace: named.namespace,
-        ips: ['10.72.14.2'],
-        ports: { web: 9091 },
-      }),
-      service({ name: 'server', namespace: named.namespace, vip: named.vip.address, ports: { 80: 'web' } }),
+        pod({ workload: 'client', namespace: named.namespace, ips: [named.client] }),
+        pod({ workload: 'server', namespace: named.namespace, ips: [named.server], ports: { web: 8080 } }),
+        pod({
+          workload: 'server',
+          suffix: 'other',
+          namespace: named.namespace,
+          ips: ['10.72.14.2'],
+          ports: { web: 9091 },
+        }),
+        service({ name: 'server', namespace: named.namespace, vip: named.vip.address, ports: { 80: 'web' } }),
 
-      pod({ workload: 'client', namespace: defaults.namespace, ips: [defaults.client], serviceAccount: '' }),
-      pod({ workload: 'server', namespace: defaults.namespace, ips: [defaults.server], serviceAccount: '' }),
+        pod({ workload: 'client', namespace: defaults.namespace, ips: [defaults.client], serviceAccount: '' }),
+        pod({ workload: 'server', namespace: defaults.namespace, ips: [defaults.server], serviceAccount: '' }),
 
-      pod({
-        workload: 'client',
-        namespace: canonical.namespace,
-        ips: [canonical.client],
-        labels: {
-          'service.istio.io/canonical-name': 'the-client',
-          'service.istio.io/canonical-revision': 'blue',
-        },
-      }),
-      pod({
-        workload: 'server',
-        namespace: canonical.namespace,
-        ips: [canonical.server],
-        labels: { 'service.istio.io/canonical-name': '', 'service.istio.io/canonical-revision': 'latest' },
-      }),
+        pod({
+          workload: 'client',
+          namespace: canonical.namespace,
+          ips: [canonical.client],
+          labels: {
+            'service.istio.io/canonical-name': 'the-client',
+            'service.istio.io/canonical-revision': 'blue',
+          },
+        }),
+        pod({
+          workload: 'server',
+          namespace: canonical.namespace,
+          ips: [canonical.server],
+          labels: { 'service.istio.io/canonical-name': '', 'service.istio.io/canonical-revision': 'latest' },
+        }),
 
-      node('node-eu', 'eu-1', 'eu-1a'),
-      node('node-us', 'us-2', 'us-2b'),
-      pod({ workload: 'client', namespace: locality.namespace, ips: [locality.client], node: 'node-eu' }),
-      pod({ workload: 'server', namespace: locality.namespace, ips: [locality.server], node: 'node-us' }),
-      pod({ workload: 'elsewhere', namespace: locality.namespace, ips: ['10.72.20.2'], node: 'node-without-labels' }),
+        node('node-eu', 'eu-1', 'eu-1a'),
+        node('node-us', 'us-2', 'us-2b'),
+        pod({ workload: 'client', namespace: locality.namespace, ips: [locality.client], node: 'node-eu' }),
+        pod({ workload: 'server', namespace: locality.namespace, ips: [locality.server], node: 'node-us' }),
+        pod({ workload: 'elsewhere', namespace: locality.namespace, ips: ['10.72.20.2'], node: 'node-without-labels' }),
 
-      pod({ workload: 'client', namespace: families.namespace, ips: [families.client, CLIENT_V6!] }),
-      pod({ workload: 'server', namespace: families.namespace, ips: [families.server, SERVER_V6!] }),
-    ]);
+        pod({ workload: 'client', namespace: families.namespace, ips: [families.client, CLIENT_V6!] }),
+        pod({ workload: 'server', namespace: families.namespace, ips: [families.server, SERVER_V6!] }),
+      ],
+      QUICK,
+    );
   });
 
   afterAll(async () => {

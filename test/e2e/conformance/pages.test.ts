@@ -15,7 +15,7 @@ import { type Prometheus, prometheusMissing, startPrometheus } from '../support/
 import { account, FAMILIES } from './support/account.ts';
 import { castOf, SERVICE_PORT, TARGET_PORT } from './support/cast.ts';
 import { fqdn, pod, podName, service } from './support/objects.ts';
-import { exchange, hangUp, Stage } from './support/stage.ts';
+import { exchange, hangUp, QUICK, Stage } from './support/stage.ts';
 import { describeConformance } from './support/suite.ts';
 
 const cast = {
@@ -54,6 +54,7 @@ describeConformance('pages', () => {
         pod({ workload: 'tunnel-server', namespace: log.namespace, ips: [TUNNEL.server], captured: true }),
       ],
       {
+        ...QUICK,
         logsTo: collector.endpoint,
         exporters: {
           'access_log/text': { signals: ['logs'], config: { format: 'text', output: textLog } },

@@ -69,7 +69,8 @@ describeOnKernel('conformance: what a control plane may say', () => {
 
   test('24. workloads and services of a network with a name, on a node of that network', async () => {
     const network = 'net1';
-    const backed = { [serviceKey('server')]: { ports: [{ servicePort: 80, targetPort: peers.port }] } };
+    const ports = [{ servicePort: 80, targetPort: peers.port }];
+    const backed = { [serviceKey('server')]: { ports } };
     const { port } = await saying([
       resource(uidOf('client'), workload('client', CLIENT.ips[0], { network })),
       resource(uidOf('server'), workload('server', SERVER.ips[0], { network, services: backed })),
@@ -77,7 +78,7 @@ describeOnKernel('conformance: what a control plane may say', () => {
       resource(uidOf('stranger'), workload('stranger', SERVER.ips[0], { network: 'net2' })),
       resource(
         serviceKey('server'),
-        service('server', '10.96.9.1', { addresses: [{ network, address: ip('10.96.9.1') }] }),
+        service('server', '10.96.9.1', { ports, addresses: [{ network, address: ip('10.96.9.1') }] }),
       ),
     ]);
     agent = await startAgent({ identity: namesFrom(port, { network }) });

@@ -2,8 +2,10 @@
 import { renameSync, writeFileSync } from 'node:fs';
 
 export interface TestWorkload {
-  /** Pod, owner and canonical service all have this name. */
+  /** Pod, owner, canonical service and service account all have this name. */
   readonly name: string;
+  /** Owner, canonical service and service account, if the pod has another name. */
+  readonly owner?: string;
   /** A pod's, if it is not given. */
   readonly uid?: string;
   readonly ips?: readonly string[];
@@ -37,14 +39,14 @@ export function writeIdentityFile(
   services: readonly TestService[] = [],
 ): void {
   const content = {
-    workloads: workloads.map(({ name, ips, namespace = NAMESPACE, services: backed = {}, ...more }) => ({
+    workloads: workloads.map(({ name, owner = name, ips, namespace = NAMESPACE, services: backed = {}, ...more }) => ({
       uid: more.uid ?? `test//Pod/${namespace}/${name}`,
       name,
       namespace,
-      serviceAccount: name,
-      workloadName: name,
+      serviceAccount: owner,
+      workloadName: owner,
       workloadType: 'deployment',
-      canonicalName: name,
+      canonicalName: owner,
       canonicalRevision: 'v1',
       workloadIps: ips ?? [],
       services: Object.fromEntries(

@@ -69,6 +69,44 @@ export async function linkedNamespaces(): Promise<Link> {
   };
 }
 
+/** Two namespaces that reach each other, and the rest of the world, through a third that forwards, as a node does. */
+export interface Route extends Link {
+  /** 10.70.1.1 towards the client, 10.70.2.1 towards the server; IPv6 by link-local addresses alone. */
+  readonly router: Namespace;
+}
+
+export async function routedNamespaces(): Promise<Route> {
+  const [client, router, server] = [await create(), await create(), await create()];
+  for (const key of ['ipv4.ip_forward', 'ipv6.conf.all.forwarding']) await router.sysctl(`net.${key}`, '1');
+  for (const key of ['all', 'default']) await router.sysctl(`net.ipv4.conf.${key}.send_redirects`, '0');
+  const end = (here: Namespace, number: number, net: number, device: string) => [
+    `link add eth0 netns ${here.name} type veth peer name ${device} netns ${router.name}`,
+    `-n ${here.name} link set eth0 addrgenmode none`,
+    `-n ${here.name} link set eth0 up`,
+    `-n ${here.name} address add 10.70.${net}.${number}/24 dev eth0`,
+    `-n ${here.name} address add fe80::${number}/64 dev eth0 nodad`,
+    `-n ${here.name} route add local 10.${number}.0.0/16 dev lo`,
+    `-n ${here.name} -6 route add local fd${number}::/64 dev lo`,
+    `-n ${router.name} link set ${device} addrgenmode none`,
+    `-n ${router.name} link set ${device} up`,
+    `-n ${router.name} address add 10.70.${net}.1/24 dev ${device}`,
+    `-n ${router.name} address add fe80::1/64 dev ${device} nodad`,
+    `-n ${router.name} route add 10.${number}.0.0/16 via 10.70.${net}.${number}`,
+    `-n ${router.name} -6 route add fd${number}::/64 via fe80::${number} dev ${device}`,
+    `-n ${here.name} route add default via 10.70.${net}.1`,
+    `-n ${here.name} -6 route add default via fe80::1 dev eth0`,
+  ];
+  await configure([...end(client, 71, 1, 'eth0'), ...end(server, 72, 2, 'eth1')]);
+  return {
+    client,
+    router,
+    server,
+    remove() {
+      for (const namespace of [client, router, server]) namespace.remove();
+    },
+  };
+}
+
 function linkEnd(name: string, here: number, there: number): string[] {
   return [
     `-n ${name} link set eth0 addrgenmode none`,

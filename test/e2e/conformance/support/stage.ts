@@ -29,6 +29,9 @@ export interface Connection {
 /** An address and a port that are dialled. */
 export type Target = Pick<Listener, 'address' | 'port'>;
 
+/** For cases in which all names are known beforehand: who is not known then is waited for in vain. */
+export const QUICK: AgentOptions = { identity: { resolve_timeout: '1s' } };
+
 export class Stage {
   readonly link: Link;
   readonly istiod: Istiod;

@@ -1,0 +1,48 @@
+/** Address translation by nftables, the way kube-proxy lays out its rules: a VIP, a choice, a chain for each endpoint. */
+import { isIPv6 } from 'node:net';
+import { addressBytes } from '../../../src/semconv/address.ts';
+import type { Endpoint } from './connect-program.ts';
+import type { Namespace } from './namespace.ts';
+
+/** What passes through a node, and what its own processes send. */
+export type NatHook = 'prerouting' | 'output';
+
+/** Connects to `vip` go to the endpoints in turn. */
+export async function translate(
+  namespace: Namespace,
+  hook: NatHook,
+  vip: Endpoint,
+  endpoints: readonly Endpoint[],
+): Promise<void> {
+  const { family, table } = tableOf(vip.host);
+  const service = `vip-${addressBytes(vip.host).join('-')}-${vip.port}`;
+  const chains = endpoints.map((_, number) => `${service}-${number}`);
+  await namespace.exec(
+    'nft',
+    [
+      `add table ${table}`,
+      `add chain ${table} ${hook} { type nat hook ${hook} priority -100; }`,
+      ...endpoints.flatMap((endpoint, number) => [
+        `add chain ${table} ${chains[number]}`,
+        `add rule ${table} ${chains[number]} meta l4proto tcp dnat to ${text(endpoint)}`,
+      ]),
+      `add rule ${table} ${hook} ${family} daddr ${vip.host} tcp dport ${vip.port} ` +
+        `numgen inc mod ${chains.length} vmap { ${chains.map((chain, number) => `${number} : goto ${chain}`).join(', ')} }`,
+    ].join('; '),
+  );
+}
+
+/** What goes from `source` to `destination` has the address of the node. */
+export async function masquerade(namespace: Namespace, source: string, destination: string): Promise<void> {
+  const { family, table } = tableOf(source);
+  await namespace.exec(
+    'nft',
+    `add table ${table}; add chain ${table} postrouting { type nat hook postrouting priority 100; }; ` +
+      `add rule ${table} postrouting ${family} saddr ${source} ${family} daddr ${destination} masquerade`,
+  );
+}
+
+const tableOf = (host: string) =>
+  isIPv6(host) ? { family: 'ip6', table: 'ip6 services' } : { family: 'ip', table: 'ip services' };
+
+const text = ({ host, port }: Endpoint): string => (isIPv6(host) ? `[${host}]:${port}` : `${host}:${port}`);
