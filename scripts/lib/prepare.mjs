@@ -59,16 +59,18 @@ export function installSystemPackages(needs, again) {
     fail(`${reason}. Run this:\n${list}`, EXIT_NOT_ALLOWED);
   }
   for (const command of commands) runOrFail(command.split(' '), { DEBIAN_FRONTEND: 'noninteractive' });
-  if (names.includes('prometheus')) stopPrometheusService();
+  for (const [name, service] of Object.entries(SERVICES)) if (names.includes(name)) stopService(service);
   const still = missing.filter((need) => !need.present());
   if (still.length > 0)
     fail(`installed ${names.join(', ')}, yet still missing: ${still.map((need) => need.name).join(', ')}`);
 }
 
-/** Debian's package starts a server on port 9090; the tests need only its programs. */
-function stopPrometheusService() {
+/** Servers that Debian's packages start, on ports of their own; the tests need only the programs. */
+const SERVICES = { prometheus: 'prometheus.service', 'etcd-server': 'etcd.service' };
+
+function stopService(service) {
   if (!existsSync('/run/systemd/system') || !findCommand('systemctl')) return;
-  runOrFail(['systemctl', 'disable', '--now', 'prometheus.service']);
+  runOrFail(['systemctl', 'disable', '--now', service]);
 }
 
 /** Runs `npm ci` if node_modules is not what package-lock.json says. */

@@ -104,6 +104,7 @@ export const TEST_NEEDS = [
     dnf: 'golang-github-prometheus',
     apk: 'prometheus',
   }),
+  command('etcd', 'tests: a real Kubernetes API server', { apt: 'etcd-server', dnf: 'etcd', apk: 'etcd' }),
   command('setpriv', 'tests: an agent without privileges', same('util-linux')),
 ];
 

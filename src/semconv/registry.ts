@@ -319,6 +319,28 @@ export const AGENT_METRICS = {
   identitySynced: row('tcpledger_identity_synced', 'gauge', '1', 'Whether an identity source has its state', [
     'source',
   ]),
+  identityLists: row('tcpledger_identity_lists', 'counter', '{list}', 'Whole states an identity source has read', [
+    'source',
+    'kind',
+  ]),
+  identityWatches: row('tcpledger_identity_watches', 'counter', '{watch}', 'Watches an identity source has begun', [
+    'source',
+    'kind',
+  ]),
+  identityFailures: row(
+    'tcpledger_identity_failures',
+    'counter',
+    '{failure}',
+    'Requests and streams of an identity source that failed or ended, by reason',
+    ['source', 'reason'],
+  ),
+  identityMalformed: row(
+    'tcpledger_identity_malformed_objects',
+    'counter',
+    '{object}',
+    'Objects an identity source could not read',
+    ['source', 'kind'],
+  ),
   identityConnected: row(
     'tcpledger_identity_connected',
     'gauge',

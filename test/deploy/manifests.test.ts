@@ -7,6 +7,7 @@ import { parse, parseAllDocuments } from 'yaml';
 import { FACTORIES } from '../../src/cli/components.ts';
 import { loadConfigFile } from '../../src/collector/config/load.ts';
 import { configuredSources, type IdentityConfig } from '../../src/identity/config.ts';
+import { ALL_RESOURCES } from '../../src/identity/sources/kubernetes/resources.ts';
 import { SOURCE_TYPES } from '../../src/identity/sources/registry.ts';
 import { parseWorkloadFile } from '../../src/identity/sources/workload-file.ts';
 import type { XdsConfig } from '../../src/identity/sources/xds/config.ts';
@@ -143,6 +144,23 @@ describe.each(['istiod', 'ads'])('the source %s in the DaemonSet', (mode) => {
         CLUSTER_ID: 'Kubernetes',
       },
     });
+  });
+});
+
+describe('the source kubernetes in the DaemonSet', () => {
+  it('has an account that may read what it reads, and nothing else', () => {
+    const [role, binding] = manifests('rbac.yaml');
+    const granted = role.rules.flatMap(({ apiGroups, resources, verbs }: Manifest) =>
+      resources.map((resource: string) => [apiGroups, resource, verbs]),
+    );
+    const needed = ALL_RESOURCES.map(({ group, name }) => [[group], name, ['get', 'list', 'watch']]);
+    expect(granted).toEqual(expect.arrayContaining(needed));
+    expect(granted).toHaveLength(needed.length);
+    expect(binding.roleRef).toMatchObject({ kind: role.kind, name: role.metadata.name });
+    const { serviceAccountName: name, automountServiceAccountToken } = podSpec();
+    const { namespace } = daemonSet().metadata;
+    expect(binding.subjects).toEqual([{ kind: 'ServiceAccount', name, namespace }]);
+    expect(automountServiceAccountToken).toBe(true);
   });
 });
 

@@ -121,6 +121,10 @@ describe('a processor', () => {
     await starting;
     const why = 'nobody listens on 127.0.0.1:1. Is the control plane running? Check endpoint';
     await expect.poll(() => host.missing.get('identity')).toBe(`istiod: ${why}; ads: ${why}`);
+    for (const source of ['istiod', 'ads']) {
+      const failures = `tcpledger_identity_failures{"source":"${source}","reason":"address"}`;
+      expect(agent.telemetry.values.get(failures)).toBeGreaterThan(0);
+    }
     await identity.shutdown(live());
     expect(agent.telemetry.observed('tcpledger_identity_synced')).toEqual({});
   });

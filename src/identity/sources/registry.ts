@@ -6,6 +6,9 @@ import { createAdsSource, describeAds } from './ads/source.ts';
 import { createFileSource, describeFile, type FileConfig } from './file.ts';
 import { createHostSource, describeHost } from './host.ts';
 import { createIstiodSource, describeIstiod, type IstiodConfig } from './istiod/source.ts';
+import { type KubernetesConfig, kubernetesSchema } from './kubernetes/config.ts';
+import { describeKubernetes } from './kubernetes/describe.ts';
+import { createKubernetesSource } from './kubernetes/source.ts';
 import { type XdsConfig, xdsKeys } from './xds/config.ts';
 
 const host: SourceType<object> = {
@@ -28,6 +31,15 @@ const file: SourceType<FileConfig> = {
   needsExecutable: false,
   create: (settings, config) => createFileSource(settings, config, watchFile),
   describe: describeFile,
+};
+
+const kubernetes: SourceType<KubernetesConfig> = {
+  type: 'kubernetes',
+  description: "Source kubernetes: pods and services of a cluster, from its API server, by Istio's naming rules",
+  schema: kubernetesSchema,
+  needsExecutable: false,
+  create: (settings, config) => createKubernetesSource(settings, config),
+  describe: describeKubernetes,
 };
 
 const istiod: SourceType<IstiodConfig> = {
@@ -56,4 +68,4 @@ const ads: SourceType<XdsConfig> = {
 };
 
 /** Row types differ in their configuration; what is parsed by a row's schema goes to the same row's `create`. */
-export const SOURCE_TYPES = { host, file, istiod, ads } as unknown as Readonly<Record<string, SourceType>>;
+export const SOURCE_TYPES = { host, file, kubernetes, istiod, ads } as unknown as Readonly<Record<string, SourceType>>;

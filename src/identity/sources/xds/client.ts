@@ -142,9 +142,13 @@ export class XdsClient {
 
   /** A stream that worked and is over is nothing to worry about; what keeps it from coming back is, and is told once. */
   #tell(error: Error): void {
-    const text =
-      error instanceof XdsFailure ? error.message : `the stream from ${this.target} makes no sense: ${error.message}`;
-    const { logger } = this.#parts;
+    const failure =
+      error instanceof XdsFailure
+        ? error
+        : new XdsFailure('protocol', `the stream from ${this.target} makes no sense: ${error.message}`);
+    const { logger, name: source, telemetry } = this.#parts;
+    telemetry.counter(AGENT_METRICS.identityFailures, { source, reason: failure.kind }).add(1);
+    const text = failure.message;
     if (this.#connected) logger.info(`${text}; connecting again, what is known stays`);
     else if (text !== this.#problem) logger.warn(`${text}. Trying again, what is known stays`);
     this.#setProblem(text);

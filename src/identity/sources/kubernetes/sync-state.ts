@@ -1,0 +1,97 @@
+/**
+ * How far the source is, resource by resource: for /readyz, and for the agent's log, where each failure is told once and
+ * not at each attempt.
+ */
+import type { Logger } from '../../../collector/logger.ts';
+import type { ApiFailure, FailureKind } from './api-failure.ts';
+
+/** A failure that stays the same is told again after this long. */
+const TELL_AGAIN_MS = 600_000;
+
+/** What concerns the server as a whole, so that one resource speaks for all. */
+const OF_SERVER: ReadonlySet<FailureKind> = new Set(['credentials', 'unreachable', 'certificate', 'unauthorized']);
+
+const DENIED: ReadonlySet<FailureKind> = new Set(['forbidden', 'absent']);
+
+const SERVER = 'API server';
+
+export interface SyncStateParts {
+  readonly resources: readonly string[];
+  readonly logger: Logger;
+  /** Wall-clock ms. */
+  readonly now: () => number;
+  /** `missing()` may say something else. */
+  readonly changed: () => void;
+}
+
+export class SyncState {
+  readonly #parts: SyncStateParts;
+  readonly #listed = new Set<string>();
+  /** Resource → why it cannot be had; everything else is served without it. */
+  readonly #denied = new Map<string, string>();
+  readonly #lastFailure = new Map<string, string>();
+  readonly #told = new Map<string, { readonly message: string; readonly atMs: number }>();
+  #complete = false;
+
+  constructor(parts: SyncStateParts) {
+    this.#parts = parts;
+  }
+
+  /** Every resource has been listed, or is known not to be had. */
+  get settled(): boolean {
+    return this.#parts.resources.every((resource) => this.#listed.has(resource) || this.#denied.has(resource));
+  }
+
+  /** The directory has the first whole state. */
+  complete(): void {
+    this.#complete = true;
+  }
+
+  listed(resource: string): void {
+    this.#listed.add(resource);
+    this.answered(resource);
+  }
+
+  answered(resource: string): void {
+    if (this.#told.delete(SERVER)) this.#parts.logger.info('the API server answers again');
+    this.#lastFailure.delete(resource);
+    if (!this.#denied.delete(resource)) return;
+    this.#parts.logger.info(`${resource} can be read now`);
+    this.#parts.changed();
+  }
+
+  failed(resource: string, failure: ApiFailure): void {
+    this.#lastFailure.set(resource, failure.message);
+    if (DENIED.has(failure.kind) && this.#denied.get(resource) !== failure.message) {
+      this.#denied.set(resource, failure.message);
+      this.#parts.changed();
+    }
+    this.#tell(OF_SERVER.has(failure.kind) ? SERVER : resource, failure);
+  }
+
+  missing(): string | undefined {
+    if (this.#complete) return this.#denied.size > 0 ? distinct(this.#denied.values()) : undefined;
+    const waitsFor = this.#parts.resources.filter((resource) => !this.#listed.has(resource));
+    const failures = waitsFor.flatMap((resource) => this.#lastFailure.get(resource) ?? []);
+    if (waitsFor.length === 0) return 'the directory is being filled';
+    const why = failures.length > 0 ? `: ${distinct(failures)}` : '';
+    return `${waitsFor.join(', ')} not listed yet${why}`;
+  }
+
+  #tell(key: string, { kind, message }: ApiFailure): void {
+    const { logger, now } = this.#parts;
+    // Parts of a normal life: a version that is too old is listed anew, a silent watch taken up again.
+    if (kind === 'expired' || (kind === 'stalled' && this.#listed.has(key))) {
+      logger.debug(message);
+      return;
+    }
+    const before = this.#told.get(key);
+    if (before?.message === message && now() - before.atMs < TELL_AGAIN_MS) return;
+    this.#told.set(key, { message, atMs: now() });
+    const served = this.#complete ? '. What is known stays, attempts go on' : '';
+    if (key === SERVER || DENIED.has(kind)) logger.error(message + served);
+    else logger.warn(message + served);
+  }
+}
+
+const distinct = (messages: Iterable<string>): string => [...new Set(messages)].join('; ');
