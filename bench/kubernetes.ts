@@ -5,8 +5,8 @@
  * Method: an API server of our own in a process of its own serves 10,000 pods of 7 KiB on 100 nodes, 500 services and
  * their slices, in pages of 500 or as asked for. The bundled agent's VmRSS is read 10 s after it is ready; the reference,
  * in the same run, is the agent with the source `host`. Then 1,000 pods a minute are replaced, each by another with its
- * address, for 10 minutes (CHURN_MINUTES): memory is flat if it does not grow after the third, from when on as many ended
- * claims are forgotten as are made. Time, blocks (monitorEventLoopDelay, 1 ms) and lookups: the source alone, in this
+ * address, for 10 minutes (CHURN_MINUTES): memory is flat if its low water of the last three minutes is that of minutes
+ * three to five (it swings with the collections; from the third on as many ended claims are forgotten as are made). Time, blocks (monitorEventLoopDelay, 1 ms) and lookups: the source alone, in this
  * process; at last all pods are replaced at 1,000 a second, and every address is compared with the server's. The machine
  * must be quiet. Not measured: TLS, a remote server.
  *
@@ -301,8 +301,9 @@ async function main(): Promise<void> {
         atMost: 95,
       },
       {
-        name: `growth while ${REPLACED_A_MINUTE} pods a minute are replaced, after minute ${SETTLED_MINUTES}`,
-        measured: Math.max(...memory.churned.slice(SETTLED_MINUTES)) - memory.churned[SETTLED_MINUTES - 1]!,
+        name: `growth while ${REPLACED_A_MINUTE} pods a minute are replaced`,
+        measured:
+          Math.min(...memory.churned.slice(-3)) - Math.min(...memory.churned.slice(SETTLED_MINUTES - 1).slice(0, 3)),
         unit: 'MiB',
         atMost: 10,
         note: `by minute: ${memory.churned.map((mib) => mib.toFixed(0)).join(' ')}`,
