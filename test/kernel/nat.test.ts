@@ -9,7 +9,7 @@ import { type Agent, startAgent } from './support/agent.ts';
 import type { Endpoint } from './support/connect-program.ts';
 import { eventually } from './support/eventually.ts';
 import { type Route, routedNamespaces } from './support/namespace.ts';
-import { masquerade, translate } from './support/nat.ts';
+import { masquerade, translate, translateByIptables } from './support/nat.ts';
 import { Peer } from './support/peer.ts';
 import type { Socket } from './support/socket.ts';
 import { describeOnKernel } from './support/suite.ts';
@@ -32,15 +32,20 @@ const CASES = {
   near: { vip: '10.74.0.3', pods: [{ name: 'near-pod', owner: 'near', ip: '10.72.9.2' }] },
   replicas: {
     vip: '10.74.0.4',
-
     pods: [
-      { name: 'replica-a', owner: 'replicas', ip: '10.72.9.3' },
-      { name: 'replica-b', owner: 'replicas', ip: '10.72.9.4' },
+      { name: 'replicas-a', owner: 'replicas', ip: '10.72.9.3' },
+      { name: 'replicas-b', owner: 'replicas', ip: '10.72.9.4' },
+    ],
+  },
+  older: {
+    vip: '10.74.0.8',
+    pods: [
+      { name: 'older-a', owner: 'older', ip: '10.72.9.9' },
+      { name: 'older-b', owner: 'older', ip: '10.72.9.10' },
     ],
   },
   versions: {
     vip: '10.74.0.5',
-
     pods: [
       { name: 'versions-pod-1', owner: 'versions-v1', ip: '10.72.9.5' },
       { name: 'versions-pod-2', owner: 'versions-v2', ip: '10.72.9.6' },
@@ -90,7 +95,8 @@ describeOnKernel('services by address translation', () => {
       const { vip } = CASES[service];
       const [namespace, hook] =
         service === 'near' ? [route.client, 'output' as const] : [route.router, 'prerouting' as const];
-      await translate(namespace, hook, { host: vip, port: PORT }, backends.get(service)!);
+      const how = service === 'older' ? translateByIptables : translate;
+      await how(namespace, hook, { host: vip, port: PORT }, backends.get(service)!);
     }
     await masquerade(route.router, MASKED_CLIENT4, CASES.masked.pods[0].ip);
     await masquerade(route.router, CASES.hairpin.pods[0].ip, CASES.hairpin.pods[0].ip);
@@ -185,19 +191,25 @@ describeOnKernel('services by address translation', () => {
     ]);
   });
 
-  test("two pods of one workload: the client's end names the workload, the server's the pod too", async () => {
-    await converse('replicas', CLIENT4);
-    await expectAccount('replicas', [
-      ['destination: client → replicas', ...twice],
-      ['source: client → replicas', ...twice],
-    ]);
-    await expectPods('replicas', [
-      ['inbound', 'client', 'replica-a'],
-      ['inbound', 'client', 'replica-b'],
-      ['outbound', 'client', 'replicas'],
-      ['outbound', 'client', 'replicas'],
-    ]);
-  });
+  test.for([
+    { how: 'nftables', service: 'replicas' },
+    { how: 'iptables', service: 'older' },
+  ] as const)(
+    "two pods of one workload, $how: the client's end names the workload, the server's the pod too",
+    async ({ service }) => {
+      await converse(service, CLIENT4);
+      await expectAccount(service, [
+        [`destination: client → ${service}`, ...twice],
+        [`source: client → ${service}`, ...twice],
+      ]);
+      await expectPods(service, [
+        ['inbound', 'client', `${service}-a`],
+        ['inbound', 'client', `${service}-b`],
+        ['outbound', 'client', service],
+        ['outbound', 'client', service],
+      ]);
+    },
+  );
 
   test("two workloads: the client's end names the service and no workload, the server's end all", async () => {
     await converse('versions', CLIENT4);

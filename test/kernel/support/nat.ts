@@ -1,4 +1,4 @@
-/** Address translation by nftables, the way kube-proxy lays out its rules: a VIP, a choice, a chain for each endpoint. */
+/** Address translation the way kube-proxy lays out its rules: a VIP, a choice, a chain for each endpoint. */
 import { isIPv6 } from 'node:net';
 import { addressBytes } from '../../../src/semconv/address.ts';
 import type { Endpoint } from './connect-program.ts';
@@ -7,7 +7,7 @@ import type { Namespace } from './namespace.ts';
 /** What passes through a node, and what its own processes send. */
 export type NatHook = 'prerouting' | 'output';
 
-/** Connects to `vip` go to the endpoints in turn. */
+/** Connects to `vip` go to the endpoints in turn. By nftables. */
 export async function translate(
   namespace: Namespace,
   hook: NatHook,
@@ -30,6 +30,29 @@ export async function translate(
         `numgen inc mod ${chains.length} vmap { ${chains.map((chain, number) => `${number} : goto ${chain}`).join(', ')} }`,
     ].join('; '),
   );
+}
+
+/** The same by iptables, IPv4. */
+export async function translateByIptables(
+  namespace: Namespace,
+  hook: NatHook,
+  vip: Endpoint,
+  endpoints: readonly Endpoint[],
+): Promise<void> {
+  const iptables = (...args: string[]) => namespace.exec('iptables', '-w', '-t', 'nat', ...args);
+  const service = `VIP-${addressBytes(vip.host).join('-')}`;
+  await iptables('-N', service);
+  for (const [number, endpoint] of endpoints.entries()) {
+    const chain = `${service}-${number}`;
+    await iptables('-N', chain);
+    await iptables('-A', chain, '-p', 'tcp', '-j', 'DNAT', '--to-destination', text(endpoint));
+    // of those that are left each is as likely
+    const every = String(endpoints.length - number);
+    const turn = ['-m', 'statistic', '--mode', 'nth', '--every', every, '--packet', '0'];
+    await iptables('-A', service, ...turn, '-j', chain);
+  }
+  const match = ['-d', vip.host, '-p', 'tcp', '--dport', String(vip.port)];
+  await iptables('-A', hook.toUpperCase(), ...match, '-j', service);
 }
 
 /** What goes from `source` to `destination` has the address of the node. */
