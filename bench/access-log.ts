@@ -69,6 +69,7 @@ const record = (i: number): ConnectionRecord => ({
   localPort: 20_000 + i,
   remoteAddress: '10.244.1.7',
   remotePort: 9080,
+  dialledPort: 0,
   adopted: false,
   timeNs: 21_000_000 + i * 40_000,
   openedNs: i * 40_000,

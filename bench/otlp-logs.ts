@@ -92,6 +92,7 @@ function record(i: number): ConnectionRecord {
     localPort: local.port,
     remoteAddress: remote.address,
     remotePort: remote.port,
+    dialledPort: 0,
     adopted: false,
     timeNs: openedNs + 2_300_456,
     openedNs,

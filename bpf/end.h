@@ -35,6 +35,7 @@ static __always_inline void fill_record(struct record *record, __u64 id, const s
 	record->connect_error = 0;
 	record->sk_err = sk->sk_err;
 	record->adopted = conn->adopted;
+	record->dialled_port = slot->pair.dialled_port;
 	record->srtt_us = tp->srtt_us >> 3;
 	record->min_rtt_us = tp->rtt_min.s[0].v == ~0U ? 0 : tp->rtt_min.s[0].v;
 	record->retransmitted = tp->total_retrans;

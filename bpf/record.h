@@ -41,8 +41,9 @@ struct record {
 	__u8 role;
 	__u8 close_reason;  /* of EVENT_CLOSE */
 	__u8 connect_error; /* of EVENT_FAIL */
-	__u16 sk_err;
-	__u16 adopted;
+	__u8 sk_err; /* those that a socket reports are below 256 */
+	__u8 adopted;
+	__u16 dialled_port; /* 0: remote_port is what was dialled */
 	__u32 srtt_us;
 	__u32 min_rtt_us; /* 0: never measured */
 	__u32 retransmitted;

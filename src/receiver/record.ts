@@ -37,6 +37,7 @@ export function createRecordReader(memory: ArrayBuffer, record: Layout): (at: nu
   const connectError = offset('connect_error');
   const skErr = offset('sk_err');
   const adopted = offset('adopted');
+  const dialledPort = offset('dialled_port');
   const srtt = wordOf('srtt_us');
   const minRtt = wordOf('min_rtt_us');
   const retransmitted = wordOf('retransmitted');
@@ -50,7 +51,7 @@ export function createRecordReader(memory: ArrayBuffer, record: Layout): (at: nu
   return (at) => {
     const word = at >>> 2;
     const what = EVENTS[bytes[at + event]!]!;
-    const errno = short(at + skErr);
+    const errno = bytes[at + skErr]!;
     return {
       event: what,
       connectionId: sequence(words[word + id + 1]!, words[word + id]!),
@@ -61,7 +62,8 @@ export function createRecordReader(memory: ArrayBuffer, record: Layout): (at: nu
       localPort: short(at + localPort),
       remoteAddress: addressTexts.get(words, bytes, at + remote),
       remotePort: short(at + remotePort),
-      adopted: short(at + adopted) !== 0,
+      dialledPort: short(at + dialledPort),
+      adopted: bytes[at + adopted] !== 0,
       timeNs: wide(word + time),
       openedNs: wide(word + opened),
       establishedNs: wide(word + established),

@@ -92,6 +92,8 @@ export interface ConnectionRecord {
   readonly localPort: number;
   readonly remoteAddress: string;
   readonly remotePort: number;
+  /** What the application dialled, where a load balancer on the socket replaced it by `remotePort`; else 0. */
+  readonly dialledPort: number;
   /** True if the connection is older than the agent: openedNs is then when it was adopted. */
   readonly adopted: boolean;
   /** Kernel time of the event (the close, the failure, the establishment). */

@@ -50,6 +50,8 @@ export interface LogConnection {
   readonly localPort: number;
   readonly remoteAddress: string;
   readonly remotePort: number;
+  /** Where a load balancer on the socket replaced it by `remotePort`; else 0. */
+  readonly dialledPort: number;
   /** `ip:port` asked for inside an HBONE tunnel. A socket does not show it, so only records from elsewhere have it. */
   readonly hboneAddress?: string;
   readonly adopted: boolean;
@@ -173,7 +175,9 @@ export function flowAttributes(record: LogConnection, peers: LogPeers, sink: Fie
   optional(sink, 'destination.address', serverHost(record));
   sink.int('destination.port', serverPort(record));
   // The accepting socket shows the port it listens on, which need not be the one that was dialled.
-  if (record.role === 'source' && peers.service !== undefined) sink.int('server.port', serverPort(record));
+  if (record.role === 'source' && peers.service !== undefined) {
+    sink.int('server.port', record.dialledPort || serverPort(record));
+  }
   const known = record.localAddress || record.remoteAddress;
   if (known !== '') sink.string('network.type', known.includes(':') ? 'ipv6' : 'ipv4');
 }

@@ -37,6 +37,7 @@ const closed: LogConnection = {
   localPort: 40000,
   remoteAddress: '10.0.0.2',
   remotePort: 80,
+  dialledPort: 0,
   hboneAddress: '10.0.0.2:80',
   adopted: false,
   timeNs: 3e6,

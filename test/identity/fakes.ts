@@ -303,6 +303,7 @@ export function recordOf(pair: Pair, fields: Partial<ConnectionRecord> = {}): Co
     localPort: pair.role === 'source' ? 40_000 : pair.servicePort,
     remoteAddress: pair.remoteAddress,
     remotePort: pair.role === 'source' ? pair.servicePort : 40_000,
+    dialledPort: 0,
     adopted: false,
     timeNs: pair.createdNs,
     openedNs: pair.createdNs,

@@ -285,6 +285,7 @@ const RECORD_WIDTHS: Readonly<Record<string, number>> = {
   role: 1,
   close_reason: 1,
   connect_error: 1,
-  sk_err: 2,
-  adopted: 2,
+  sk_err: 1,
+  adopted: 1,
+  dialled_port: 2,
 };

@@ -62,6 +62,7 @@ const RECORD: LogConnection = {
   localPort: 63272,
   remoteAddress: '127.0.0.2',
   remotePort: 9000,
+  dialledPort: 0,
   adopted: false,
   timeNs: 21_999_999,
   openedNs: 1_000_000,
@@ -113,6 +114,7 @@ const ACCEPTED: Partial<LogConnection> = {
   localPort: 9000,
   remoteAddress: '127.0.0.1',
   remotePort: 63272,
+  dialledPort: 0,
   bytesSent: 22,
   bytesReceived: 11,
 };
@@ -199,6 +201,7 @@ describe('access-log fields', () => {
     [110, 'timed_out', 'io error: Connection timed out (os error 110)'],
     [0, 'no_local_port', 'io error: Cannot assign requested address (os error 99)'],
     [0, 'aborted', 'connection aborted by the application before it was established'],
+    [0, '_OTHER', 'connection failed before a packet could leave: no route, or a local policy'],
     [250, '_OTHER', 'io error: os error 250'],
   ])('end with the error of a failure: errno %i', (errno, errorType, text) => {
     expect(fields({ event: 'fail', errno, errorType }).at(-1)).toEqual(['error', text]);
@@ -243,6 +246,10 @@ describe('OpenTelemetry attributes', () => {
     expect(seen({ ...NOBODY, container })).toEqual(['hash', 'c2']);
     expect(seen({ ...NOBODY, source: workload({ podUid: 'uid-2' }), container })).toEqual(['uid-2', 'c2']);
     expect(seen({ ...NOBODY, source: workload({ containerId: 'c3' }) })).toEqual([undefined, 'c3']);
+  });
+
+  it('tell the port that was dialled where a load balancer on the socket replaced it', () => {
+    expect(attributes({ dialledPort: 80 })).toMatchObject({ 'server.port': 80, 'destination.port': 9000 });
   });
 
   it('are about the local end, which at the destination does not know the dialled port', () => {

@@ -45,6 +45,7 @@ interface PairPart {
   readonly localAddress: string;
   readonly remoteAddress: string;
   readonly servicePort: number;
+  readonly dialledPort: number;
   readonly attributes: Buffer;
   /** `src.addr`; undefined when the client's address is not known. */
   readonly client: NumberedAttribute | undefined;
@@ -134,6 +135,7 @@ export class LogEncoder {
     if (
       known !== undefined &&
       known.servicePort === servicePort &&
+      known.dialledPort === record.dialledPort &&
       known.remoteAddress === record.remoteAddress &&
       known.localAddress === record.localAddress
     ) {
@@ -147,12 +149,13 @@ export class LogEncoder {
     destinationFields(peers, attributes);
     flowAttributes(record, peers, attributes);
     pairAttributes(peers, attributes);
-    const { localAddress, remoteAddress } = record;
+    const { localAddress, remoteAddress, dialledPort } = record;
     const client = clientAddressStem(record);
     const part: PairPart = {
       localAddress,
       remoteAddress,
       servicePort,
+      dialledPort,
       attributes: this.#scratch.copy(),
       client: client === '' ? undefined : this.#attributes.numbered('src.addr', client),
       like: undefined,

@@ -31,6 +31,7 @@ export function connection(given: Partial<ConnectionRecord> = {}): ConnectionRec
     localPort: 40000,
     remoteAddress: '192.0.2.2',
     remotePort: 9000,
+    dialledPort: 0,
     adopted: false,
     timeNs: 21_000_000,
     openedNs: 0,
