@@ -45,8 +45,8 @@ static __always_inline struct connection *adopted_place(__u64 socket, __u8 role,
 }
 
 /*
- * Lets it be found, whole as it must be. False when the socket's own transition has placed it meanwhile, which holds more than adoption knows. Both look for the
- * other after having placed theirs, so at least one of the two sees it.
+ * Lets it be found, whole as it must be. False when the socket's own transition has placed it meanwhile, which holds more
+ * than adoption knows. Both look for the other after having placed theirs, so at least one of the two sees it.
  */
 static __always_inline bool keep_adopted(__u64 socket, struct connection *conn, __u64 id)
 {

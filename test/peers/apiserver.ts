@@ -1,24 +1,16 @@
 /** A real Kubernetes API server with an etcd behind it, both on loopback; nothing else of a cluster runs. */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { createHash, generateKeyPairSync } from 'node:crypto';
+import { generateKeyPairSync } from 'node:crypto';
 import { accessSync, constants, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { Agent, request } from 'node:https';
-import { homedir, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { undoLater } from '../kernel/support/cleanup.ts';
 import { freePort } from '../kernel/support/free-port.ts';
+import { peerPath } from './binary.ts';
 
-const HERE = join(import.meta.dirname, 'apiserver');
-
-/** The binary where `build` puts it. */
-function binaryPath(): string {
-  const id = createHash('sha256')
-    .update(readFileSync(join(HERE, 'go.mod')))
-    .digest('hex')
-    .slice(0, 12);
-  return join(process.env.PEERS ?? join(homedir(), '.cache/tcpledger-peers'), `kube-apiserver-${id}`);
-}
+const binaryPath = (): string => peerPath('kube-apiserver', ['apiserver/go.mod']);
 
 /** Why there is no API server on this machine; undefined when there is one. */
 export function apiServerMissing(): string | undefined {

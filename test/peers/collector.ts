@@ -1,39 +1,16 @@
 /** A real OpenTelemetry Collector that writes all it receives to files, as OTLP/JSON. */
-import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
-import { accessSync, constants, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { homedir, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { undoLater } from '../kernel/support/cleanup.ts';
+import { findOrBuild, peerMissing, peerPath } from './binary.ts';
 
-const HERE = import.meta.dirname;
-
-/** The binary where `build` puts it. */
-function binaryPath(): string {
-  const manifest = readFileSync(join(HERE, 'collector/manifest.yaml'));
-  const id = createHash('sha256').update(manifest).digest('hex').slice(0, 12);
-  return join(process.env.PEERS ?? join(homedir(), '.cache/tcpledger-peers'), `otelcol-${id}`);
-}
+const binaryPath = (): string => peerPath('otelcol', ['collector/manifest.yaml']);
 
 /** Why there is no Collector on this machine; undefined when there is one, or one can be built. */
-export function collectorMissing(): string | undefined {
-  if (existsSync(binaryPath())) return undefined;
-  try {
-    execFileSync('go', ['version'], { stdio: 'ignore' });
-    return undefined;
-  } catch {
-    return `no Collector at ${binaryPath()} and no Go to build it (test/peers/build needs Go 1.26)`;
-  }
-}
-
-/** Minutes long the first time on a machine. */
-function findOrBuild(): string {
-  const binary = binaryPath();
-  if (!existsSync(binary)) execFileSync(join(HERE, 'build'), { stdio: ['ignore', 'inherit', 'inherit'] });
-  accessSync(binary, constants.X_OK);
-  return binary;
-}
+export const collectorMissing = (): string | undefined => peerMissing('Collector', binaryPath());
 
 export interface Collector {
   readonly ports: { readonly http: number; readonly grpc: number };
@@ -54,7 +31,7 @@ export interface CollectorOptions {
 }
 
 export async function startCollector(options: CollectorOptions = {}): Promise<Collector> {
-  const binary = findOrBuild();
+  const binary = findOrBuild(binaryPath(), 'collector');
   const folder = options.folder ?? mkdtempSync(join(tmpdir(), 'tcpledger-collector-'));
   const { http, grpc } = options.like?.ports ?? { http: await freePort(), grpc: await freePort() };
   const file = (signal: string) => join(folder, `${signal}.json`);
@@ -99,7 +76,9 @@ export function collectorObjections(config: string): string {
   try {
     const file = join(folder, 'config.yaml');
     writeFileSync(file, config);
-    const { status, stderr } = spawnSync(findOrBuild(), ['validate', '--config', file], { encoding: 'utf8' });
+    const { status, stderr } = spawnSync(findOrBuild(binaryPath(), 'collector'), ['validate', '--config', file], {
+      encoding: 'utf8',
+    });
     return status === 0 ? '' : stderr;
   } finally {
     rmSync(folder, { recursive: true });

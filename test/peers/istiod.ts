@@ -1,43 +1,19 @@
 /** istiod's own discovery server over an in-memory Kubernetes API: plaintext, on ports of its own. */
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { createHash } from 'node:crypto';
-import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
-import { homedir } from 'node:os';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { undoLater } from '../kernel/support/cleanup.ts';
+import { findOrBuild, peerMissing, peerPath } from './binary.ts';
 
 const HERE = import.meta.dirname;
 
 /** Pods, services, entries: what there is at the start unless a test says otherwise. */
 const ISTIOD_OBJECTS = join(HERE, 'istiod/objects.yaml');
 
-/** The binary where `build` puts it: named by the sources it is made of. */
-function binaryPath(): string {
-  const hash = createHash('sha256');
-  for (const name of ['main.go', 'uid.go', 'go.mod']) hash.update(readFileSync(join(HERE, 'istiod', name)));
-  const id = hash.digest('hex').slice(0, 12);
-  return join(process.env.PEERS ?? join(homedir(), '.cache/tcpledger-peers'), `wdspeer-${id}`);
-}
+const binaryPath = (): string => peerPath('wdspeer', ['istiod/main.go', 'istiod/uid.go', 'istiod/go.mod']);
 
 /** Why there is no istiod on this machine; undefined when there is one, or one can be built. */
-export function istiodMissing(): string | undefined {
-  if (existsSync(binaryPath())) return undefined;
-  try {
-    execFileSync('go', ['version'], { stdio: 'ignore' });
-    return undefined;
-  } catch {
-    return `no istiod at ${binaryPath()} and no Go to build it (test/peers/build needs Go 1.26)`;
-  }
-}
-
-/** A quarter of an hour the first time on a machine. */
-function findOrBuild(): string {
-  const binary = binaryPath();
-  if (!existsSync(binary)) execFileSync(join(HERE, 'build'), ['istiod'], { stdio: ['ignore', 'inherit', 'inherit'] });
-  accessSync(binary, constants.X_OK);
-  return binary;
-}
+export const istiodMissing = (): string | undefined => peerMissing('istiod', binaryPath());
 
 export interface Istiod {
   /** Of gRPC, on 127.0.0.1. */
@@ -63,7 +39,7 @@ export interface IstiodOptions {
 
 export async function startIstiod({ objects = ISTIOD_OBJECTS, generate = 0 }: IstiodOptions = {}): Promise<Istiod> {
   const words = ['-grpc', '127.0.0.1:0', '-http', '127.0.0.1:0', '-gen', String(generate), '-objects', objects];
-  const child = spawn(findOrBuild(), words, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(findOrBuild(binaryPath(), 'istiod'), words, { stdio: ['ignore', 'pipe', 'pipe'] });
   const kill = undoLater(() => child.kill('SIGKILL'));
   const ready = await firstLine(child);
   const ask = async (method: string, path: string, body?: string): Promise<string> => {
