@@ -101,10 +101,10 @@ describeOnKernel('the graph of a mesh', () => {
           expect(wrong).toEqual([]);
         }
       }
-      const configured = SERVICES.map(({ name }) => name);
+      const dialled = [...new Set(EDGES.map(({ service }) => service))];
       for (const [label, values] of [
-        ['destination_service', configured.map(fqdn)],
-        ['destination_service_name', configured],
+        ['destination_service', dialled.map(fqdn)],
+        ['destination_service_name', dialled],
         ['destination_service_namespace', [NAMESPACE]],
       ] as const) {
         expect(await prometheus.get(`label/${label}/values`)).toEqual([...values, 'unknown'].sort());

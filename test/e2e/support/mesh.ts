@@ -33,9 +33,11 @@ export interface MeshPod {
 type ServiceName = 'reviews' | 'ratings' | 'details' | 'legacy';
 
 export interface MeshService {
-  readonly name: ServiceName;
+  readonly name: ServiceName | 'details-headless';
   /** Absent: headless. */
   readonly vip?: string;
+  /** It is before the same pods. */
+  readonly twinOf?: ServiceName;
 }
 
 const pod = (workload: string, ip: string, service?: ServiceName, suffix: 'a' | 'b' = 'a'): MeshPod => ({
@@ -61,6 +63,9 @@ export const PODS: readonly MeshPod[] = [
 /** Whom no list has: a client outside of the mesh, and what is behind legacy. */
 const [OUTSIDE, NOBODY] = ['10.71.9.8', '10.72.9.9'];
 
+export const podsBehind = ({ name, twinOf }: MeshService): readonly MeshPod[] =>
+  PODS.filter(({ service }) => service === (twinOf ?? name));
+
 /** Port of the service → port of its pods. Who dials a pod dials the pod's port, so a headless service has that one. */
 export const portsOf = ({ vip }: MeshService): Readonly<Record<number, number>> => ({
   [vip === undefined ? TARGET_PORT : SERVICE_PORT]: TARGET_PORT,
@@ -70,6 +75,7 @@ export const SERVICES: readonly MeshService[] = [
   { name: 'reviews', vip: '10.96.0.10' },
   { name: 'ratings' },
   { name: 'details', vip: '10.96.0.12' },
+  { name: 'details-headless', twinOf: 'details' },
   { name: 'legacy', vip: '10.96.0.11' },
 ];
 
@@ -136,13 +142,16 @@ export async function createMesh(): Promise<Mesh> {
     name === 'unknown' ? OUTSIDE! : PODS.find(({ workload }) => workload === name)!.ip;
   const turns = new Map<ServiceName, number>();
   return {
-    workloads: PODS.map(({ workload, suffix, namespace, ip, service: backed }) => ({
-      name: `${workload}-${suffix}`,
-      owner: workload,
-      namespace,
-      ips: [ip],
+    workloads: PODS.map((each) => ({
+      name: `${each.workload}-${each.suffix}`,
+      owner: each.workload,
+      namespace: each.namespace,
+      ips: [each.ip],
       services: Object.fromEntries(
-        SERVICES.filter(({ name }) => name === backed).map((service) => [service.name, portsOf(service)]),
+        SERVICES.filter((service) => podsBehind(service).includes(each)).map((service) => [
+          service.name,
+          portsOf(service),
+        ]),
       ),
     })),
     services: SERVICES.map((service) => ({

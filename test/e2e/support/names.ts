@@ -8,7 +8,7 @@ import { apiServerMissing, startApiServer } from '../../peers/apiserver.ts';
 import { istiodMissing, startIstiod } from '../../peers/istiod.ts';
 import * as objects from '../conformance/support/objects.ts';
 import * as kubernetes from './kubernetes-objects.ts';
-import { ELSEWHERE, type Mesh, type MeshPod, NAMESPACE, PODS, portsOf, SERVICES } from './mesh.ts';
+import { ELSEWHERE, type Mesh, type MeshPod, NAMESPACE, PODS, podsBehind, portsOf, SERVICES } from './mesh.ts';
 
 /** Of the node that all pods are on. */
 const LOCALITY = { node: 'node-a', region: 'eu-1', zone: 'eu-1b' } as const;
@@ -90,7 +90,7 @@ function meshObjects(): objects.KubernetesObject[] {
     ...PODS.map((each) => objects.pod(optionsOf(each))),
     ...SERVICES.flatMap((each) => {
       const [{ name, vip }, ports] = [each, portsOf(each)];
-      const pods = PODS.filter(({ service }) => service === name).map(optionsOf);
+      const pods = podsBehind(each).map(optionsOf);
       const service = { name, app: pods[0]?.workload ?? name, namespace: NAMESPACE, ports };
       return [
         objects.service(vip === undefined ? service : { ...service, vip }),
@@ -126,7 +126,7 @@ const kubernetesApi: Names = {
       const [port, target] = Object.entries(portsOf(service))[0]!;
       const spec = { name, namespace: NAMESPACE, clusterIp, port: Number(port), target };
       await kubernetes.makeService(api, spec);
-      const pods = PODS.filter((pod) => pod.service === name).map((each) => ({
+      const pods = podsBehind(service).map((each) => ({
         ...{ uid: uids.get(each)!, ip: each.ip },
         name: kubernetes.podName(each.workload, each.suffix),
       }));
