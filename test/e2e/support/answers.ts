@@ -33,7 +33,7 @@ const TERM =
   /sum(?: by \((?<before>[^)]*)\))?\s*\((?:(?<fn>i?rate)\()?(?<metric>\w+)(?:\{(?<matchers>[^}]*)\})?(?:\[(?<window>\w+)\]\))?\)(?: by \((?<behind>[^)]*)\))?/g;
 
 const STRANGERS = ['source_workload', 'destination_workload', 'destination_service']
-  .map((l) => `${l}="unknown"`)
+  .map((label) => `${label}="unknown"`)
   .join();
 
 /** In no order. */
@@ -56,27 +56,34 @@ async function termOf(match: RegExpExecArray, { series, targetLabels, moment, as
   // No traffic is HTTP here.
   if (!count) return [];
   const matches = matcherOf(matchers);
+  const ours = series.flatMap((each) => {
+    const labels = { ...each.labels, ...targetLabels };
+    if (!matches(labels)) return [];
+    const at = (account: Account) => expectedValue(each, count, account);
+    const { first, before: previous, now } = moment;
+    if (fn === 'irate') return [{ labels, value: (at(now) - at(previous)) / sinceLast(moment) }];
+    if (fn === 'rate') return [{ labels, value: (at(now) - at(first)) * rateFactor(moment, secondsOf(window!)) }];
+    return [{ labels, value: at(now) }];
+  });
   const by = (before ?? behind ?? '').split(',').map((label) => label.trim());
+  return summed([...ours, ...(await ask(ofStrangers(text)))], by);
+}
+
+/** The same sum of what is not the mesh's. */
+function ofStrangers(term: string): string {
+  return term.replace(/_total(?:\{([^}]*)\})?/, (_, given = '') => {
+    const matchers = [given, STRANGERS].filter((part) => part !== '');
+    return `_total{${matchers.join()}}`;
+  });
+}
+
+function summed(elements: Vector, by: readonly string[]): Vector {
   const sums = new Map<string, Element>();
-  const add = (labels: Labels, value: number) => {
+  for (const { labels, value } of elements) {
     const group = Object.fromEntries(by.flatMap((label) => (labels[label] ? [[label, labels[label]]] : [])));
     const key = JSON.stringify(group);
     sums.set(key, { labels: group, value: (sums.get(key)?.value ?? 0) + value });
-  };
-  for (const each of series) {
-    const labels = { ...each.labels, ...targetLabels };
-    if (!matches(labels)) continue;
-    const [first, previous, now] = [moment.first, moment.before, moment.now].map((at) =>
-      expectedValue(each, count, at),
-    );
-    if (fn === 'irate') add(labels, (now! - previous!) / sinceLast(moment));
-    else if (fn === 'rate') add(labels, (now! - first!) * rateFactor(moment, secondsOf(window!)));
-    else add(labels, now!);
   }
-  const theirs = text.replace(/(_total)(?:\{([^}]*)\})?/, (_, suffix, given = '') => {
-    return `${suffix}{${[given, STRANGERS].filter((part) => part !== '').join()}}`;
-  });
-  for (const { labels, value } of await ask(theirs)) add(labels, value);
   return [...sums.values()];
 }
 
