@@ -30,9 +30,10 @@ static __always_inline const struct sock *socket_of(struct bpf_iter__task_file *
 }
 
 /* A place for a connection that is older than the agent. NULL, counted: none is free. */
-static __always_inline struct connection *adopted_place(__u64 socket, __u8 role, const struct task_struct *task)
+static __always_inline struct connection *adopted_place(const struct position *position, __u8 role,
+							const struct task_struct *task)
 {
-	struct connection *conn = take_place(socket);
+	struct connection *conn = take_place(position);
 
 	if (!conn) {
 		count_error(OP_CONNS_UPDATE);
@@ -48,12 +49,12 @@ static __always_inline struct connection *adopted_place(__u64 socket, __u8 role,
  * Lets it be found, whole as it must be. False when the socket's own transition has placed it meanwhile, which holds more
  * than adoption knows. Both look for the other after having placed theirs, so at least one of the two sees it.
  */
-static __always_inline bool keep_adopted(__u64 socket, struct connection *conn, __u64 id)
+static __always_inline bool keep_adopted(const struct position *position, struct connection *conn, __u64 id)
 {
 	__sync_lock_test_and_set(&conn->id, id);
-	if (!other_connection_of(socket, conn->place) || !end_connection(conn))
+	if (!other_connection_at(position, conn->place) || !end_connection(conn))
 		return true;
-	leave_place(socket, conn);
+	leave_place(position, conn);
 	return false;
 }
 

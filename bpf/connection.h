@@ -11,9 +11,8 @@
 #include "state.h"
 
 /*
- * A claim word: the low 16 bits of the connection's id above 48 bits of the value already counted. A place is let again
- * at once, so a settle may hold the place of a connection that has just ended: the tag makes its compare-and-swap fail on
- * the next tenant's word.
+ * A claim word: a tag of the connection's id above 48 bits of the value already counted. With another connection's tag
+ * nothing has been counted: a place is let again at once, and the words are left as they are.
  */
 #define CLAIM_BITS 48
 #define CLAIM_MASK ((1ULL << CLAIM_BITS) - 1)
@@ -58,9 +57,10 @@ struct connection {
 	__u16 local_port;
 	__u16 remote_port; /* before the establishment: the port that was dialled */
 	__u8 role;
-	__u8 adopted;
-	__u8 syn_acked; /* bytes_acked counts the SYN: it was sent by this end */
+	__u8 adopted : 1;
+	__u8 syn_acked : 1; /* bytes_acked counts the SYN: it was sent by this end */
 	__u8 dial;
+	__u8 claimed; /* a settle has claimed something, or is about to */
 	__u32 sent_base; /* bytes_acked without the SYN, less snd_una, modulo 2^32: the same as long as the connection lasts */
 	__u32 place; /* its own index in conns */
 	char comm[COMM_SIZE];
@@ -68,26 +68,22 @@ struct connection {
 _Static_assert(sizeof(struct connection) == 128, "a connection is two whole cache lines");
 
 /*
- * Connection ids: four times the nanoseconds from the boot to the loading of the program, plus a sequence. Unique within a
- * boot: no agent makes ids as fast as the next one's first id moves on, however soon it is started again.
+ * Connection ids: eight times the nanoseconds from the boot to the loading of the program, plus a sequence. Unique within a
+ * boot: no agent makes ids as fast as the next one's first id moves on, however soon it is started again. Always odd, so
+ * that none has the tag of an unused claim word.
  */
 const volatile __u64 id_base = 0;
 const volatile __u32 cpus = 1;
 
-/* Per-CPU, since a shared counter bounces between CPUs. The low 16 bits, the claims' tag, are never 0. */
+/* Per-CPU, since a shared counter bounces between CPUs. */
 static __always_inline __u64 new_id(void)
 {
 	struct cpu *cpu = get_cpu();
-	__u64 *next, id;
 
 	if (!cpu)
 		return 1;
-	next = &cpu->sequence;
 	/* preemption on the same CPU (a tracepoint in process context, then one in softirq) must not see one value twice */
-	id = id_base + __sync_fetch_and_add(next, 1) * cpus + bpf_get_smp_processor_id();
-	if (id & 0xffff)
-		return id;
-	return id_base + __sync_fetch_and_add(next, 1) * cpus + bpf_get_smp_processor_id();
+	return (id_base + __sync_fetch_and_add(&cpu->sequence, 1) * cpus + bpf_get_smp_processor_id()) << 1 | 1;
 }
 
 /* What a socket's counters say: payload bytes and segments, from the start of the connection. */
@@ -100,16 +96,17 @@ static __always_inline __u64 claim_word(__u64 id, __u64 value)
 	return id << CLAIM_BITS | (value & CLAIM_MASK);
 }
 
-/* How far `now` is ahead of what the word holds; 0 when it is behind. u32 counters wrap in the kernel and are followed modulo 2^32. */
-static __always_inline __u64 ahead(__u64 word, __u64 now, enum claimed which)
+/* How far `now` is ahead of what this connection's claims are by the word; 0 when it is behind. u32 counters wrap in the kernel and are followed modulo 2^32. */
+static __always_inline __u64 ahead(__u64 word, __u64 id, __u64 now, enum claimed which)
 {
+	__u64 counted = word >> CLAIM_BITS == (id & 0xffff) ? word : 0;
 	__u64 difference;
 
 	if (which >= CLAIM_SEGMENTS_SENT) {
-		difference = (__u32)(now - word);
+		difference = (__u32)(now - counted);
 		return difference >> 31 ? 0 : difference;
 	}
-	difference = (now - word) & CLAIM_MASK;
+	difference = (now - counted) & CLAIM_MASK;
 	return difference >> (CLAIM_BITS - 1) ? 0 : difference;
 }
 
@@ -122,9 +119,9 @@ static __always_inline __u64 claim(__u64 *word, __u64 id, __u64 now, enum claime
 #pragma unroll
 	for (int i = 0; i < 4; i++) {
 		__u64 seen = *(volatile __u64 *)word;
-		__u64 gained = ahead(seen, now, which);
+		__u64 gained = ahead(seen, id, now, which);
 
-		if (gained == 0 || seen >> CLAIM_BITS != (id & 0xffff))
+		if (gained == 0)
 			return 0;
 		if (__sync_val_compare_and_swap(word, seen, claim_word(id, now)) == seen)
 			return gained;
@@ -132,21 +129,30 @@ static __always_inline __u64 claim(__u64 *word, __u64 id, __u64 now, enum claime
 	return 0;
 }
 
-/* Takes the rest of a counter at the close, for good: the word is left with no connection's tag, and no later claim succeeds. */
-static __always_inline __u64 claim_rest(__u64 *word, __u64 now, enum claimed which)
+/*
+ * The close of a connection that settles have claimed of: leaves what they have not. The final values stay in the words,
+ * and no later claim finds anything ahead of them.
+ */
+static __noinline int claim_rest(struct connection *conn, __u64 id, struct reading *reading)
 {
-	return ahead(__sync_lock_test_and_set(word, 0), now, which);
+#pragma unroll
+	for (int i = 0; i < CLAIMS; i++) {
+		__u64 now = reading->value[i];
+
+		reading->value[i] = ahead(__sync_lock_test_and_set(&conn->claims[i], claim_word(id, now)), id, now, i);
+	}
+	return 0;
 }
 
 /* Adds what was claimed of each counter to the slot's. */
-static __always_inline void count_claimed(struct slot *slot, const __u64 gained[CLAIMS])
+static __always_inline void count_claimed(struct slot *slot, const struct reading *gained)
 {
-	add(&slot->sent, gained[CLAIM_SENT]);
-	add(&slot->received, gained[CLAIM_RECEIVED]);
-	add(&slot->segments_sent, gained[CLAIM_SEGMENTS_SENT]);
-	add(&slot->segments_received, gained[CLAIM_SEGMENTS_RECEIVED]);
-	add(&slot->retransmitted, gained[CLAIM_RETRANSMITTED]);
-	add(&slot->lost, gained[CLAIM_LOST]);
+	add(&slot->sent, gained->value[CLAIM_SENT]);
+	add(&slot->received, gained->value[CLAIM_RECEIVED]);
+	add(&slot->segments_sent, gained->value[CLAIM_SEGMENTS_SENT]);
+	add(&slot->segments_received, gained->value[CLAIM_SEGMENTS_RECEIVED]);
+	add(&slot->retransmitted, gained->value[CLAIM_RETRANSMITTED]);
+	add(&slot->lost, gained->value[CLAIM_LOST]);
 }
 
 #endif

@@ -13,27 +13,42 @@
 #include "socket.h"
 #include "state.h"
 
-/* `id` is apart: that of an ending connection is zeroed already. */
-static __always_inline void fill_record(struct record *record, __u64 id, const struct sock *sk,
-					const struct tcp_sock *tp, const struct connection *conn,
-					const struct slot *slot, enum event event)
+/* What a record tells beyond its connection and its socket. */
+struct happening {
+	__u64 id; /* that of an ending connection is zeroed already */
+	__u64 time_ns;
+	__u64 sent;
+	__u64 received;
+	__u8 event;
+	__u8 close_reason;
+	__u8 connect_error;
+	__u8 sk_err;
+};
+
+static __noinline int write_record(const struct sock *sk, const struct tcp_sock *tp, const struct connection *conn,
+				   const struct slot *slot, const struct happening *happening)
 {
-	record->id = id;
+	struct record *record = reserve_record();
+
+	if (!record)
+		return 0;
+	record->id = happening->id;
+	record->time_ns = happening->time_ns;
 	record->opened_ns = conn->opened_ns;
 	record->established_ns = conn->established_ns;
-	record->sent = 0;
-	record->received = 0;
+	record->sent = happening->sent;
+	record->received = happening->received;
 	read_addresses(sk, record->local_ip, record->remote_ip);
 	record->slot = conn->slot;
 	record->generation = slot->generation;
 	record->pid = conn->pid;
 	record->local_port = conn->local_port;
 	record->remote_port = conn->remote_port;
-	record->event = event;
+	record->event = happening->event;
 	record->role = conn->role;
-	record->close_reason = 0;
-	record->connect_error = 0;
-	record->sk_err = sk->sk_err;
+	record->close_reason = happening->close_reason;
+	record->connect_error = happening->connect_error;
+	record->sk_err = happening->sk_err;
 	record->adopted = conn->adopted;
 	record->dialled_port = slot->pair.dialled_port;
 	record->srtt_us = tp->srtt_us >> 3;
@@ -43,6 +58,8 @@ static __always_inline void fill_record(struct record *record, __u64 id, const s
 	record->segments_sent = tp->segs_out;
 	record->segments_received = tp->segs_in;
 	__builtin_memcpy(record->comm, conn->comm, COMM_SIZE);
+	submit_record(record);
+	return 0;
 }
 
 /* Zeroes the id and returns it. 0: somebody else has ended the connection. */
@@ -73,11 +90,20 @@ static __always_inline void set_dialled(struct pair *pair, const struct connecti
 	pair->dialled_port = conn->remote_port;
 }
 
+static __always_inline void count_failure(struct slot *slot, enum connect_error error)
+{
+	add(&slot->opened, 1);
+	add(&slot->failed, 1);
+	__sync_fetch_and_add(&slot->errors[error & (CONNECT_ERRORS - 1)], 1);
+	slot_changed(slot);
+}
+_Static_assert((CONNECT_ERRORS & (CONNECT_ERRORS - 1)) == 0, "errors are indexed with a mask");
+
 /*
  * A connect that no transition followed: there was no route, or the machine's own policy forbade it. How it failed only
  * its application was told.
  */
-static __always_inline void on_silent_failure(struct connection *conn, __u64 id)
+static __noinline int on_silent_failure(struct connection *conn, __u64 id)
 {
 	struct pair pair = {};
 	struct record *record;
@@ -92,20 +118,17 @@ static __always_inline void on_silent_failure(struct connection *conn, __u64 id)
 	pair.service_port = conn->remote_port;
 	pair.role = ROLE_SOURCE;
 	if (!count_loopback && is_loopback(pair.remote_ip))
-		return;
+		return 0;
 	set_executable(&pair, conn->comm);
 	conn->slot = slot_of(&pair);
 	slot = get_slot(conn->slot);
 	if (!slot)
-		return;
-	add(&slot->opened, 1);
-	add(&slot->failed, 1);
-	__sync_fetch_and_add(&slot->errors[CONNECT_OTHER], 1);
-	slot_changed(slot);
+		return 0;
+	count_failure(slot, CONNECT_OTHER);
 
-	record = reserve_record(RECORD_FAIL);
+	record = are_wanted(RECORD_FAIL) ? reserve_record() : NULL;
 	if (!record)
-		return;
+		return 0;
 	__builtin_memset(record, 0, sizeof(*record));
 	record->id = id;
 	record->opened_ns = conn->opened_ns;
@@ -121,6 +144,7 @@ static __always_inline void on_silent_failure(struct connection *conn, __u64 id)
 	record->connect_error = CONNECT_OTHER;
 	__builtin_memcpy(record->comm, conn->comm, COMM_SIZE);
 	submit_record(record);
+	return 0;
 }
 
 /*
@@ -139,85 +163,73 @@ static __always_inline void on_missed_close(struct connection *conn)
 }
 
 /* The connect failed: `conn` may be a stand-in when conns had no room. */
-static __always_inline void on_failure(const struct sock *sk, const struct tcp_sock *tp, struct connection *conn,
-				       __u64 id)
+static __noinline int on_failure(const struct sock *sk, const struct tcp_sock *tp, struct connection *conn, __u64 id)
 {
-	int failed_with = connect_errno_of(sk);
-	enum connect_error error = connect_error_of(failed_with, tp);
+	struct happening happening = { .id = id, .event = EVENT_FAIL };
 	struct pair pair = {};
-	struct record *record;
 	struct slot *slot;
 
-	read_pair(sk, &pair, conn->role, local_port_of(tp), bpf_ntohs(sk->__sk_common.skc_dport));
-	if (!count_loopback && is_loopback(pair.remote_ip))
-		return;
-	set_dialled(&pair, conn);
-	conn->local_port = local_port_of(tp);
+	happening.sk_err = connect_errno_of(sk);
+	happening.connect_error = connect_error_of(happening.sk_err, tp);
+	conn->local_port = local_port_of(sk, tp);
 	conn->remote_port = bpf_ntohs(sk->__sk_common.skc_dport);
+	read_pair(sk, &pair, conn->role, conn->local_port, conn->remote_port);
+	if (!count_loopback && is_loopback(pair.remote_ip))
+		return 0;
+	set_dialled(&pair, conn);
 	set_executable(&pair, conn->comm);
 	conn->slot = slot_of(&pair);
 	slot = get_slot(conn->slot);
 	if (!slot)
-		return;
-	add(&slot->opened, 1);
-	add(&slot->failed, 1);
-	__sync_fetch_and_add(&slot->errors[error & (CONNECT_ERRORS - 1)], 1);
-	slot_changed(slot);
-
-	record = reserve_record(RECORD_FAIL);
-	if (record) {
-		fill_record(record, id, sk, tp, conn, slot, EVENT_FAIL);
-		record->time_ns = bpf_ktime_get_boot_ns();
-		record->connect_error = error;
-		record->sk_err = failed_with;
-		submit_record(record);
+		return 0;
+	count_failure(slot, happening.connect_error);
+	if (are_wanted(RECORD_FAIL)) {
+		happening.time_ns = bpf_ktime_get_boot_ns();
+		write_record(sk, tp, conn, slot, &happening);
 	}
+	return 0;
 }
-_Static_assert((CONNECT_ERRORS & (CONNECT_ERRORS - 1)) == 0, "errors are indexed with a mask");
 
 /* Counts the end of an established connection, and takes what its counters hold beyond what settles have claimed. */
 static __always_inline void on_close(const struct sock *sk, const struct tcp_sock *tp, struct connection *conn,
 				     __u64 id, int old_state)
 {
-	enum close_reason reason = close_reason_of(old_state, sk->sk_err);
-	__u64 now = bpf_ktime_get_boot_ns();
-	__u64 gained[CLAIMS];
-	struct reading final;
-	struct record *record;
+	struct happening happening = { .id = id, .event = EVENT_CLOSE };
+	__u64 observed[CLOSE_HISTOGRAMS];
 	struct slot *slot = get_slot(conn->slot);
+	struct reading reading;
 	__u32 rtt;
 
 	if (!slot)
 		return;
-	/* a settle that read the id before it was zeroed claims before the rest is taken, or not at all */
-	read_exact(tp, old_state, conn, &final);
-#pragma unroll
-	for (int i = 0; i < CLAIMS; i++)
-		gained[i] = claim_rest(&conn->claims[i], final.value[i], i);
-	count_claimed(slot, gained);
+	happening.time_ns = time_of(tp, is_closed_by_packet(sk, old_state), conn->established_ns);
+	happening.close_reason = close_reason_of(old_state, sk->sk_err);
+	read_exact(sk, tp, old_state, conn, &reading);
+	happening.sent = reading.value[CLAIM_SENT];
+	happening.received = reading.value[CLAIM_RECEIVED];
+	if (unlikely(*(volatile __u8 *)&conn->claimed))
+		claim_rest(conn, id, &reading);
+	count_claimed(slot, &reading);
 	add(&slot->closed, 1);
-	if (reason == CLOSE_PEER_RESET)
+	if (unlikely(happening.close_reason == CLOSE_PEER_RESET))
 		add(&slot->resets_received, 1);
-	else if (reason == CLOSE_LOCAL_RESET)
+	else if (unlikely(happening.close_reason == CLOSE_LOCAL_RESET))
 		add(&slot->resets_sent, 1);
-	if (!conn->adopted)
-		observe(slot, HISTOGRAM_DURATION, now - conn->opened_ns);
-	rtt = tp->srtt_us >> 3;
-	if (rtt)
-		observe(slot, HISTOGRAM_SMOOTHED_RTT, rtt * 1000ULL);
+	observed[HISTOGRAM_DURATION] = unlikely(conn->adopted) ? 0 : happening.time_ns - conn->opened_ns;
+	observed[HISTOGRAM_SMOOTHED_RTT] = (tp->srtt_us >> 3) * 1000ULL;
 	rtt = tp->rtt_min.s[0].v;
-	if (rtt && rtt != ~0U)
-		observe(slot, HISTOGRAM_MIN_RTT, rtt * 1000ULL);
+	observed[HISTOGRAM_MIN_RTT] = rtt == ~0U ? 0 : rtt * 1000ULL;
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < CLOSE_HISTOGRAMS; i++)
+		if (observed[i])
+			observe(slot, i, observed[i]);
 	slot_changed(slot);
-
-	record = reserve_record(RECORD_CLOSE);
-	if (record) {
-		fill_record(record, id, sk, tp, conn, slot, EVENT_CLOSE);
-		record->time_ns = now;
-		record->sent = final.value[CLAIM_SENT] - conn->sent_before;
-		record->received = final.value[CLAIM_RECEIVED] - conn->received_before;
-		record->close_reason = reason;
-		submit_record(record);
+	if (are_wanted(RECORD_CLOSE)) {
+		if (unlikely(conn->adopted)) {
+			happening.sent -= conn->sent_before;
+			happening.received -= conn->received_before;
+		}
+		write_record(sk, tp, conn, slot, &happening);
 	}
 }
 
@@ -227,7 +239,7 @@ static __always_inline __u8 guess_role(const struct sock *sk, const struct tcp_s
 	struct inet_bind_bucket *bucket = tp->inet_conn.icsk_bind_hash;
 	struct owner_key key;
 	struct pair pair = {};
-	__u16 port = local_port_of(tp);
+	__u16 port = local_port_of(sk, tp);
 
 	if (bucket && bucket->fastreuse == -1)
 		return ROLE_SOURCE;
@@ -245,16 +257,15 @@ static __always_inline __u8 guess_role(const struct sock *sk, const struct tcp_s
  */
 static __always_inline void on_untracked_close(const struct sock *sk, const struct tcp_sock *tp, int old_state)
 {
-	struct state *st = get_state();
 	struct connection conn = {};
 	__u64 payload;
 
 	/* below 0 by those of the older ones that closed meanwhile */
-	if (!st || *(volatile __s64 *)&st->untracked <= 0)
+	if (*(volatile __s64 *)&state.untracked <= 0)
 		return;
 	conn.id = new_id();
 	conn.role = guess_role(sk, tp);
-	conn.local_port = local_port_of(tp);
+	conn.local_port = local_port_of(sk, tp);
 	conn.remote_port = bpf_ntohs(sk->__sk_common.skc_dport);
 	if (!count_loopback) {
 		struct pair pair = {};
@@ -270,7 +281,7 @@ static __always_inline void on_untracked_close(const struct sock *sk, const stru
 	conn.opened_ns = bpf_ktime_get_boot_ns();
 	conn.established_ns = conn.opened_ns;
 	conn.slot = unattributed_slot(conn.role);
-	__sync_fetch_and_add(&st->untracked, -1);
+	__sync_fetch_and_add(&state.untracked, -1);
 	on_close(sk, tp, &conn, conn.id, old_state);
 }
 

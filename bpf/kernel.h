@@ -164,6 +164,7 @@ struct tcp_sock {
 	__u32 lost;
 	__u32 srtt_us;
 	struct minmax rtt_min;
+	__u64 tcp_clock_cache; /* CLOCK_MONOTONIC, ns */
 };
 
 struct task_struct {
@@ -189,6 +190,10 @@ struct bpf_iter__task_file {
 };
 
 #pragma clang attribute pop
+
+/* What seldom happens is laid out behind what each connection runs through, so that this is in few cache lines. */
+#define likely(condition) __builtin_expect(!!(condition), 1)
+#define unlikely(condition) __builtin_expect(!!(condition), 0)
 
 /*
  * A full barrier: an atomic exchange is one on every machine. A settle reads what other CPUs write, and loads may pass

@@ -29,9 +29,7 @@ static __always_inline __u32 current_process(char comm[COMM_SIZE])
 
 static __always_inline void set_executable(struct pair *pair, const char comm[COMM_SIZE])
 {
-	struct state *st = get_state();
-
-	if (st && st->by_executable)
+	if (state.by_executable)
 		__builtin_memcpy(pair->comm, comm, COMM_SIZE);
 }
 
@@ -78,21 +76,22 @@ static __always_inline void share_owner(const struct listener *listener)
 		count_error(OP_OWNERS_UPDATE);
 }
 
-static __always_inline void forget_listener(__u64 key)
+static __noinline int forget_listener(__u64 key)
 {
 	struct listener *listener = bpf_map_lookup_elem(&listeners, &key);
 	struct owner_key owner_key;
 	struct owner *owner;
 
 	if (!listener)
-		return;
+		return 0;
 	owner_key_of_listener(&owner_key, listener);
 	/* a settle may be at it too: who deletes it gives its share of the owner back */
 	if (bpf_map_delete_elem(&listeners, &key))
-		return;
+		return 0;
 	owner = bpf_map_lookup_elem(&owners, &owner_key);
 	if (owner && __sync_fetch_and_add(&owner->listeners, -1) == 1)
 		bpf_map_delete_elem(&owners, &owner_key);
+	return 0;
 }
 
 /* `listener` comes with its process and zeroes. False when one is known at this address. */

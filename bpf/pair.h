@@ -54,12 +54,13 @@ enum connect_error {
 	CONNECT_ERRORS,
 };
 
-/* Twin: PAIR_HISTOGRAMS in src/semconv/pair-fields.ts. */
+/* Twin: PAIR_HISTOGRAMS in src/semconv/pair-fields.ts. Those that a close adds to come first. */
 enum histogram {
 	HISTOGRAM_DURATION,
-	HISTOGRAM_CONNECT,
 	HISTOGRAM_SMOOTHED_RTT,
 	HISTOGRAM_MIN_RTT,
+	CLOSE_HISTOGRAMS,
+	HISTOGRAM_CONNECT = CLOSE_HISTOGRAMS,
 	HISTOGRAMS,
 };
 
@@ -225,27 +226,26 @@ static __always_inline bool publish(const struct pair *pair, void *recycled, __u
 /* A pair seen for the first time. Changes `pair` into its coarse form when its own slots have run out. */
 static __noinline __u32 new_slot(struct pair *pair)
 {
-	struct state *st = get_state();
 	__u32 number = 0;
 	__u32 *found;
 
-	if (!st || !pair)
+	if (!pair)
 		return 0;
-	if (take_slot(&spare, &st->next_slot, coarse_base, &number) && publish(pair, &spare, &number))
+	if (take_slot(&spare, &state.next_slot, coarse_base, &number) && publish(pair, &spare, &number))
 		return number;
 
 	__builtin_memset(pair->remote_ip, 0, sizeof(pair->remote_ip));
 	pair->kind = KIND_COARSE;
 	found = bpf_map_lookup_elem(&index, pair);
 	if (found) {
-		__sync_fetch_and_add(&st->overflow_coarse, 1);
+		__sync_fetch_and_add(&state.overflow_coarse, 1);
 		return *found;
 	}
-	if (take_slot(&spare_coarse, &st->next_coarse, slot_count, &number) && publish(pair, &spare_coarse, &number)) {
-		__sync_fetch_and_add(&st->overflow_coarse, 1);
+	if (take_slot(&spare_coarse, &state.next_coarse, slot_count, &number) && publish(pair, &spare_coarse, &number)) {
+		__sync_fetch_and_add(&state.overflow_coarse, 1);
 		return number;
 	}
-	__sync_fetch_and_add(&st->overflow_unattributed, 1);
+	__sync_fetch_and_add(&state.overflow_unattributed, 1);
 	return unattributed_slot(pair->role);
 }
 

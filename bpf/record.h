@@ -63,17 +63,18 @@ struct {
 	__uint(max_entries, 16 * 1024 * 1024); /* access_log_buffer */
 } records SEC(".maps");
 
-/* NULL when records of this event are not wanted, or when the ring is full (counted). Every field must be written: reserve returns old bytes. */
-static __always_inline struct record *reserve_record(__u32 wanted)
+static __always_inline bool are_wanted(__u32 events)
 {
-	struct state *st = get_state();
-	struct record *record;
+	return state.record_events & events;
+}
 
-	if (!st || !(st->record_events & wanted))
-		return NULL;
-	record = bpf_ringbuf_reserve(&records, sizeof(*record), 0);
+/* NULL, counted, when the ring is full. Every field must be written: reserve returns old bytes. */
+static __always_inline struct record *reserve_record(void)
+{
+	struct record *record = bpf_ringbuf_reserve(&records, sizeof(*record), 0);
+
 	if (!record)
-		__sync_fetch_and_add(&st->records_dropped, 1);
+		__sync_fetch_and_add(&state.records_dropped, 1);
 	return record;
 }
 

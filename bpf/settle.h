@@ -13,16 +13,33 @@
 #include "socket.h"
 #include "state.h"
 
+/* Two readings are less than this apart, and what a machine sleeps is longer. */
+#define CLOCK_READING_NS 1000000
+
+/* CLOCK_BOOTTIME is read first: whatever comes between the readings makes the offset smaller, which it never becomes. */
+static __always_inline void settle_clock(void)
+{
+	__u64 boot_ns = bpf_ktime_get_boot_ns();
+	__s64 offset_ns = boot_ns - bpf_ktime_get_ns();
+
+	if (offset_ns > (__s64)state.boot_offset_ns + CLOCK_READING_NS)
+		state.boot_offset_ns = offset_ns;
+}
+
 /* A connect's first transition follows the hook in the same system call: one that has none by now has failed. */
 #define DIAL_TIMEOUT_NS 3000000000ULL
+/* At the last settle, when nothing counts any more: a transition that is still to come will not be seen. */
+#define LAST_DIAL_TIMEOUT_NS 100000000ULL
 
-static __always_inline void settle_connect(struct connection *conn, __u64 id, __u64 socket)
+static __always_inline void settle_connect(struct connection *conn, __u64 id, const struct position *position)
 {
-	if (*(volatile __u8 *)&conn->dial != DIAL_BEGUN || bpf_ktime_get_boot_ns() - conn->opened_ns < DIAL_TIMEOUT_NS ||
+	__u64 timeout_ns = *(volatile __u32 *)&state.counting ? DIAL_TIMEOUT_NS : LAST_DIAL_TIMEOUT_NS;
+
+	if (*(volatile __u8 *)&conn->dial != DIAL_BEGUN || bpf_ktime_get_boot_ns() - conn->opened_ns < timeout_ns ||
 	    __sync_val_compare_and_swap(&conn->id, id, 0) != id)
 		return;
 	on_silent_failure(conn, id);
-	leave_place(socket, conn);
+	leave_place(position, conn);
 }
 
 /*
@@ -31,17 +48,18 @@ static __always_inline void settle_connect(struct connection *conn, __u64 id, __
  */
 __noinline int settle_connection(__u32 place)
 {
-	__u32 number = place / BUCKET_SOCKETS;
+	__u32 number = place / BUCKET_PLACES, i = place % BUCKET_PLACES;
 	struct socket_bucket *bucket = bpf_map_lookup_elem(&sockets, &number);
 	struct connection *conn = get_connection(place);
-	__u64 gained[CLAIMS], any = 0, id, established_ns, socket, *owner;
+	__u64 any = 0, id, established_ns, socket, *owner;
 	unsigned char socket_state = 0;
+	struct position position;
 	struct reading live;
 	struct slot *slot;
 
-	if (!conn || !bucket)
+	if (!conn || !bucket || i >= BUCKET_SOCKETS)
 		return 0;
-	owner = &bucket->sockets[place % BUCKET_SOCKETS];
+	owner = &bucket->sockets[i];
 	id = *(volatile __u64 *)&conn->id;
 	established_ns = *(volatile __u64 *)&conn->established_ns;
 	if (!id)
@@ -49,8 +67,9 @@ __noinline int settle_connection(__u32 place)
 	/* the owner after the id: a place that is let again in between has another id, and is found out below */
 	full_barrier();
 	socket = *(volatile __u64 *)owner;
+	position = position_of((const struct sock *)socket);
 	if (!established_ns) {
-		settle_connect(conn, id, socket);
+		settle_connect(conn, id, &position);
 		return 0;
 	}
 	slot = get_slot(*(volatile __u32 *)&conn->slot);
@@ -60,23 +79,27 @@ __noinline int settle_connection(__u32 place)
 		count_error(OP_SOCK_READ);
 		return 0;
 	}
-	/* the close zeroes the id before the socket is anybody else's: unchanged, the reading was this connection's */
+	/*
+	 * The close zeroes the id before the socket is anybody else's: unchanged, the reading was this connection's. And the
+	 * close looks for `claimed` after that: it leaves the words alone only if what follows here is not reached.
+	 */
+	*(volatile __u8 *)&conn->claimed = 1;
 	full_barrier();
 	if (*(volatile __u64 *)owner != socket || *(volatile __u64 *)&conn->id != id)
 		return 0;
 #pragma unroll
-	for (int i = 0; i < CLAIMS; i++) {
-		gained[i] = claim(&conn->claims[i], id, live.value[i], i);
-		any |= gained[i];
+	for (int which = 0; which < CLAIMS; which++) {
+		live.value[which] = claim(&conn->claims[which], id, live.value[which], which);
+		any |= live.value[which];
 	}
 	if (any) {
-		count_claimed(slot, gained);
+		count_claimed(slot, &live);
 		slot_changed(slot);
 	}
 	/* a close that is seen zeroes the id before the socket has this state */
 	if (socket_state == TCP_CLOSE && __sync_val_compare_and_swap(&conn->id, id, 0) == id) {
 		on_missed_close(conn);
-		leave_place(socket, conn);
+		leave_place(&position, conn);
 	}
 	return 0;
 }
@@ -89,7 +112,7 @@ static long settle_bucket(struct bpf_map *map, __u32 *number, struct socket_buck
 		if (!*(volatile __u64 *)&bucket->sockets[i])
 			continue;
 		(*seen)++;
-		settle_connection(*number * BUCKET_SOCKETS + i);
+		settle_connection(*number * BUCKET_PLACES + i);
 	}
 	return 0;
 }

@@ -58,11 +58,11 @@ static __always_inline void read_pair(const struct sock *sk, struct pair *pair, 
 }
 
 /* 0 while the port is not known: before the connect has chosen one, and again at CLOSE unless it was bound. */
-static __always_inline __u16 local_port_of(const struct tcp_sock *tp)
+static __always_inline __u16 local_port_of(const struct sock *sk, const struct tcp_sock *tp)
 {
-	__u16 port = tp->inet_conn.icsk_inet.sk.__sk_common.skc_num;
+	__u16 port = sk->__sk_common.skc_num;
 
-	return port ? port : bpf_ntohs(tp->inet_conn.icsk_inet.inet_sport);
+	return likely(port) ? port : bpf_ntohs(tp->inet_conn.icsk_inet.inet_sport);
 }
 
 static __always_inline bool fin_received(unsigned long flags)
@@ -71,17 +71,41 @@ static __always_inline bool fin_received(unsigned long flags)
 }
 
 /* In these states a FIN is queued, if not sent. */
-static __always_inline bool is_closing(int state)
+static __always_inline bool is_closing(int socket_state)
 {
 	const __u32 closing = 1 << TCP_FIN_WAIT1 | 1 << TCP_FIN_WAIT2 | 1 << TCP_CLOSING | 1 << TCP_LAST_ACK;
 
-	return closing >> (state & 31) & 1;
+	return closing >> (socket_state & 31) & 1;
 }
 
-/* What has left in order, whether acknowledged or not, SYN included if bytes_acked includes it. `state` is the one before the transition. */
-static __always_inline __u64 sequence_sent(const struct tcp_sock *tp, int state)
+/*
+ * CLOCK_BOOTTIME of the packet that the kernel is working on, by the socket's own clock, which the kernel sets for each
+ * (tcp_mstamp_refresh): reading a clock takes a tenth of a socket's time. Without a packet, and where the socket's clock is
+ * not ahead of `after_ns`, the clock is read.
+ */
+static __always_inline __u64 time_of(const struct tcp_sock *tp, bool packet, __u64 after_ns)
 {
-	bool fin_sent = is_closing(state) && tp->snd_nxt == tp->write_seq;
+	__u64 time_ns;
+
+	if (likely(packet)) {
+		time_ns = tp->tcp_clock_cache + state.boot_offset_ns;
+		if (likely(time_ns > after_ns))
+			return time_ns;
+	}
+	return bpf_ktime_get_boot_ns();
+}
+
+/* Whether a transition to CLOSE was caused by a packet or by the socket's timer, which sets its clock too. */
+static __always_inline bool is_closed_by_packet(const struct sock *sk, int old_state)
+{
+	/* a process owns the socket that it closes; with an error there need be no packet */
+	return is_closing(old_state) && !sk->sk_lock.owned && !sk->sk_err;
+}
+
+/* What has left in order, whether acknowledged or not, SYN included if bytes_acked includes it. `old_state` is the one before the transition. */
+static __always_inline __u64 sequence_sent(const struct tcp_sock *tp, int old_state)
+{
+	bool fin_sent = is_closing(old_state) && tp->snd_nxt == tp->write_seq;
 
 	return tp->bytes_acked + (__u32)(tp->snd_nxt - tp->snd_una) - fin_sent;
 }
@@ -99,11 +123,11 @@ static __always_inline void begin_sent(const struct tcp_sock *tp, struct connect
  * bytes_sent - bytes_retrans, the obvious difference, counts a segment as often as the machine's own filter or queue
  * refused it. bytes_received counts the FIN as one.
  */
-static __always_inline void read_exact(const struct tcp_sock *tp, int state, const struct connection *conn,
-				       struct reading *r)
+static __always_inline void read_exact(const struct sock *sk, const struct tcp_sock *tp, int old_state,
+				       const struct connection *conn, struct reading *r)
 {
-	r->value[CLAIM_SENT] = sequence_sent(tp, state) - conn->syn_acked;
-	r->value[CLAIM_RECEIVED] = tp->bytes_received - fin_received(tp->inet_conn.icsk_inet.sk.__sk_common.skc_flags);
+	r->value[CLAIM_SENT] = sequence_sent(tp, old_state) - conn->syn_acked;
+	r->value[CLAIM_RECEIVED] = tp->bytes_received - fin_received(sk->__sk_common.skc_flags);
 	r->value[CLAIM_SEGMENTS_SENT] = tp->segs_out;
 	r->value[CLAIM_SEGMENTS_RECEIVED] = tp->segs_in;
 	r->value[CLAIM_RETRANSMITTED] = tp->total_retrans;
@@ -117,7 +141,7 @@ static __always_inline void read_exact(const struct tcp_sock *tp, int state, con
  * it. The close makes both exact. False when the socket could not be read.
  */
 static __always_inline bool read_live(const struct tcp_sock *tp, const struct connection *conn, struct reading *r,
-				      unsigned char *state)
+				      unsigned char *socket_state)
 {
 	__u64 acked = 0, received = 0;
 	__u32 next = 0, segments_sent = 0, segments_received = 0, retransmissions = 0, lost = 0;
@@ -127,14 +151,14 @@ static __always_inline bool read_live(const struct tcp_sock *tp, const struct co
 		return false;
 	BPF_CORE_READ_INTO(&next, tp, snd_nxt);
 	barrier(); /* clang must not read these two in another order */
-	BPF_CORE_READ_INTO(state, tp, inet_conn.icsk_inet.sk.__sk_common.skc_state);
+	BPF_CORE_READ_INTO(socket_state, tp, inet_conn.icsk_inet.sk.__sk_common.skc_state);
 	BPF_CORE_READ_INTO(&received, tp, bytes_received);
 	BPF_CORE_READ_INTO(&segments_sent, tp, segs_out);
 	BPF_CORE_READ_INTO(&segments_received, tp, segs_in);
 	BPF_CORE_READ_INTO(&retransmissions, tp, total_retrans);
 	BPF_CORE_READ_INTO(&lost, tp, lost);
 	acked -= conn->syn_acked;
-	sent = acked + (__s32)(next + conn->sent_base - (__u32)acked) - is_closing(*state);
+	sent = acked + (__s32)(next + conn->sent_base - (__u32)acked) - is_closing(*socket_state);
 	r->value[CLAIM_SENT] = sent > 0 ? sent : 0;
 	r->value[CLAIM_RECEIVED] = received ? received - 1 : 0;
 	r->value[CLAIM_SEGMENTS_SENT] = segments_sent;

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * One record of switches and counters, mapped by the agent. In a map of its own and not in global variables, so that
- * it outlives the agent with the other pinned maps. Twin in TypeScript: src/receiver/kernel-state.ts, offsets from
- * BTF.
+ * One record of switches and counters, mapped by the agent. Apart from other global variables, so that it outlives the
+ * agent with the pinned maps. Twin in TypeScript: src/receiver/kernel-state.ts, offsets from BTF.
  */
 #ifndef TCPLEDGER_STATE_H
 #define TCPLEDGER_STATE_H
@@ -48,23 +47,11 @@ struct state {
 	/* by the last settle */
 	__u64 conns_seen;
 	__u64 listeners_seen;
+	__u64 boot_offset_ns; /* by how much CLOCK_BOOTTIME is ahead of CLOCK_MONOTONIC: by what the machine has slept */
 };
 
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct state);
-} state SEC(".maps");
-
-/* Never NULL for index 0 of an array; the verifier wants to see the check all the same. */
-static __always_inline struct state *get_state(void)
-{
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&state, &zero);
-}
+/* A section of its own is a map of its own: an array of one element, which the programs address without a lookup. */
+struct state state SEC(".data.state") = {};
 
 struct cpu {
 	__u64 sequence; /* of connection ids */
@@ -81,7 +68,7 @@ struct {
 	__type(value, struct cpu);
 } per_cpu SEC(".maps");
 
-/* This CPU's. Never NULL, as above. */
+/* This CPU's. Never NULL for index 0; the verifier wants to see the check all the same. */
 static __always_inline struct cpu *get_cpu(void)
 {
 	__u32 zero = 0;
@@ -91,10 +78,7 @@ static __always_inline struct cpu *get_cpu(void)
 
 static __always_inline void count_error(enum operation operation)
 {
-	struct state *st = get_state();
-
-	if (st)
-		__sync_fetch_and_add(&st->errors[operation], 1);
+	__sync_fetch_and_add(&state.errors[operation], 1);
 }
 
 #endif

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /*
  * The kernel half of tcpledger: counts every TCP connection of the node into the slot of its pair, to the byte, and
- * writes a record of each close and failure for the access log. Nothing here runs per packet.
+ * writes a record of each close and failure for the access log. Nothing here runs per packet. What seldom happens is
+ * kept out of line (__noinline): what each connection runs through is to be short, in the caches of a busy machine.
  *
  * Start with README.md: the four words, the map of hooks.
  */
@@ -22,43 +23,51 @@
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 /* inet_csk_listen_start, in process context. */
-static __always_inline void on_listen(const struct sock *sk)
+static __noinline int on_listen(const struct sock *sk)
 {
 	struct listener listener = {};
 
 	listener.pid = current_process(listener.comm);
 	if (remember_listener(sk, listener))
-		return;
+		return 0;
 	/* adoption was late with a listener that closed meanwhile */
 	forget_listener((__u64)sk);
 	remember_listener(sk, listener);
+	return 0;
+}
+
+/* The end of a socket that conns does not hold. */
+static __noinline int on_unknown_end(const struct sock *sk, const struct tcp_sock *tp, int old_state)
+{
+	struct connection stand_in = {};
+
+	if (old_state == TCP_SYN_SENT) {
+		stand_in.id = new_id();
+		stand_in.role = ROLE_SOURCE;
+		stand_in.opened_ns = bpf_ktime_get_boot_ns();
+		stand_in.pid = current_process(stand_in.comm);
+		on_failure(sk, tp, &stand_in, stand_in.id);
+	} else if (old_state != TCP_SYN_RECV) {
+		on_untracked_close(sk, tp, old_state);
+	}
+	return 0;
 }
 
 static __always_inline void on_end(const struct sock *sk, const struct tcp_sock *tp, int old_state)
 {
-	__u64 socket = (__u64)sk;
-	struct connection *conn = connection_of(socket);
+	struct position position = position_of(sk);
+	struct connection *conn = connection_at(&position);
 	__u64 id = conn ? end_connection(conn) : 0;
 
-	if (!conn || !id) {
-		struct connection stand_in = {};
-
-		if (old_state == TCP_SYN_SENT) {
-			stand_in.id = new_id();
-			stand_in.role = ROLE_SOURCE;
-			stand_in.opened_ns = bpf_ktime_get_boot_ns();
-			stand_in.pid = current_process(stand_in.comm);
-			on_failure(sk, tp, &stand_in, stand_in.id);
-		} else if (old_state != TCP_SYN_RECV) {
-			on_untracked_close(sk, tp, old_state);
-		}
+	if (unlikely(!conn || !id)) {
+		on_unknown_end(sk, tp, old_state);
 		return;
 	}
-	if (conn->established_ns)
+	if (likely(conn->established_ns))
 		on_close(sk, tp, conn, id, old_state);
 	else
 		on_failure(sk, tp, conn, id);
-	leave_place(socket, conn);
+	leave_place(&position, conn);
 }
 
 /*
@@ -67,10 +76,13 @@ static __always_inline void on_end(const struct sock *sk, const struct tcp_sock 
  */
 static __always_inline bool is_used_child(const struct sock *sk, const struct tcp_sock *tp, int old_state)
 {
+	struct position position;
+
 	if (old_state != TCP_SYN_RECV || (!tp->bytes_received && !tp->bytes_sent && !sk->sk_socket))
 		return false;
+	position = position_of(sk);
 	/* known: not a child but a simultaneous open, and it has failed */
-	return !connection_of((__u64)sk);
+	return !connection_at(&position);
 }
 
 /*
@@ -97,10 +109,9 @@ static __always_inline bool is_handled(const struct sock *sk, int old_state, int
 
 static __always_inline int on_transition(const struct sock *sk, int old_state, int new_state)
 {
-	struct state *st = get_state();
 	struct tcp_sock *tp;
 
-	if (!st || !*(volatile __u32 *)&st->counting)
+	if (!*(volatile __u32 *)&state.counting)
 		return 0;
 	switch (new_state) {
 	case TCP_SYN_SENT:
@@ -127,7 +138,7 @@ static __always_inline int on_transition(const struct sock *sk, int old_state, i
 		return 0;
 	}
 	if (new_state != TCP_CLOSE || is_used_child(sk, tp, old_state))
-		on_established(sk, tp, old_state);
+		on_established(sk, tp, old_state, new_state);
 	if (new_state == TCP_CLOSE)
 		on_end(sk, tp, old_state);
 	return 0;
@@ -181,16 +192,14 @@ int BPF_PROG(tcpledger_again, const struct sock *sk, int old_state, int new_stat
 SEC("syscall")
 int tcpledger_settle(void *context)
 {
-	struct state *st = get_state();
 	__u64 seen = 0;
 
-	if (!st)
-		return 0;
+	settle_clock();
 	bpf_for_each_map_elem(&sockets, settle_bucket, &seen, 0);
-	st->conns_seen = seen;
+	state.conns_seen = seen;
 	seen = 0;
 	bpf_for_each_map_elem(&listeners, settle_listener, &seen, 0);
-	st->listeners_seen = seen;
+	state.listeners_seen = seen;
 	return 0;
 }
 
@@ -200,13 +209,12 @@ int tcpledger_settle(void *context)
  */
 static __always_inline int on_connect(struct bpf_sock_addr *context, const __u8 dialled_ip[16])
 {
-	struct state *st = get_state();
 	struct connection *conn;
 	struct tcp_sock *tp;
+	struct position position;
 	struct sock *sk;
-	__u64 socket;
 
-	if (!st || !*(volatile __u32 *)&st->counting || context->protocol != IPPROTO_TCP || !context->sk)
+	if (!*(volatile __u32 *)&state.counting || context->protocol != IPPROTO_TCP || !context->sk)
 		return 1;
 	tp = bpf_skc_to_tcp_sock(context->sk);
 	if (!tp) {
@@ -214,12 +222,12 @@ static __always_inline int on_connect(struct bpf_sock_addr *context, const __u8 
 		return 1;
 	}
 	sk = &tp->inet_conn.icsk_inet.sk;
-	socket = (__u64)sk;
 	/* connecting or connected already: the call will be refused */
 	if (sk->__sk_common.skc_state != TCP_CLOSE)
 		return 1;
-	drop_former(socket, NOWHERE);
-	conn = take_place(socket);
+	position = position_of(sk);
+	drop_former(sk, &position, NOWHERE);
+	conn = take_place(&position);
 	if (!conn)
 		return 1;
 	begin_connection(conn, ROLE_SOURCE, bpf_ktime_get_boot_ns());
@@ -228,8 +236,7 @@ static __always_inline int on_connect(struct bpf_sock_addr *context, const __u8 
 	conn->netns = sk->__sk_common.skc_net.net->ns.inum;
 	__builtin_memcpy(conn->dialled_ip, dialled_ip, 16);
 	conn->remote_port = bpf_ntohs(context->user_port);
-	conn->pid = bpf_get_current_pid_tgid() >> 32;
-	bpf_get_current_comm(conn->comm, COMM_SIZE);
+	conn->pid = current_process(conn->comm);
 	conn->id = new_id();
 	return 1;
 }
@@ -285,9 +292,9 @@ int tcpledger_adopt_connections(struct bpf_iter__task_file *context)
 	struct connection *conn;
 	struct pair pair = {};
 	struct reading before;
+	struct position position;
 	struct tcp_sock *tp;
 	struct slot *slot;
-	__u64 socket = (__u64)sk;
 	__u64 id = new_id();
 	__u16 local_port, remote_port;
 	__u8 role, socket_state;
@@ -299,20 +306,21 @@ int tcpledger_adopt_connections(struct bpf_iter__task_file *context)
 	if (!(open_states >> (socket_state & 31) & 1) && socket_state != TCP_SYN_SENT)
 		return 0;
 	/* several descriptors and processes may hold one socket */
-	if (connection_of(socket))
+	position = position_of(sk);
+	if (connection_at(&position))
 		return 0;
 	tp = bpf_skc_to_tcp_sock((void *)sk);
 	if (!tp)
 		return 0;
 	if (socket_state == TCP_SYN_SENT) {
 		/* not counted yet, so nothing of it is older: it will be opened, or fail, before our eyes */
-		conn = adopted_place(socket, ROLE_SOURCE, task);
+		conn = adopted_place(&position, ROLE_SOURCE, task);
 		if (conn)
-			keep_adopted(socket, conn, new_id());
+			keep_adopted(&position, conn, new_id());
 		return 0;
 	}
 	role = guess_role(sk, tp);
-	local_port = local_port_of(tp);
+	local_port = local_port_of(sk, tp);
 	remote_port = bpf_ntohs(sk->__sk_common.skc_dport);
 	read_pair(sk, &pair, role, local_port, remote_port);
 	if (!count_loopback && is_loopback(pair.remote_ip))
@@ -322,7 +330,7 @@ int tcpledger_adopt_connections(struct bpf_iter__task_file *context)
 	slot = get_slot(number);
 	if (!slot)
 		return 0;
-	conn = adopted_place(socket, role, task);
+	conn = adopted_place(&position, role, task);
 	if (!conn)
 		return 0;
 	conn->adopted = 1;
@@ -330,16 +338,17 @@ int tcpledger_adopt_connections(struct bpf_iter__task_file *context)
 	conn->local_port = local_port;
 	conn->remote_port = remote_port;
 	begin_sent(tp, conn);
-	read_exact(tp, socket_state, conn, &before);
+	read_exact(sk, tp, socket_state, conn, &before);
 	conn->sent_before = before.value[CLAIM_SENT];
 	conn->received_before = before.value[CLAIM_RECEIVED];
 #pragma unroll
 	for (int i = 0; i < CLAIMS; i++)
 		conn->claims[i] = claim_word(id, before.value[i]);
+	conn->claimed = 1;
 	conn->established_ns = conn->opened_ns;
 	/* before the connection can be found, so that its close never makes the number of open ones negative */
 	add(&slot->adopted, 1);
-	if (!keep_adopted(socket, conn, id))
+	if (!keep_adopted(&position, conn, id))
 		__sync_fetch_and_add(&slot->adopted, -1);
 	slot_changed(slot);
 	return 0;

@@ -13,8 +13,11 @@ export interface ProcessDefinitions {
   readonly processOpenFds: MetricDefinition;
 }
 
-/** The event loop is looked at this often; its timer holds nothing alive. Delays below it are not seen. */
-const RESOLUTION_MS = 20;
+/**
+ * The event loop is looked at this often; its timer holds nothing alive. A delay that is shorter is seen if it falls on a
+ * look. Every look wakes the process, so twenty a second are a compromise with a node that only waits.
+ */
+const RESOLUTION_MS = 50;
 
 /** Registers the observers; the returned function takes them off again. */
 export function observeProcess(telemetry: Telemetry, definitions: ProcessDefinitions, version: string): () => void {

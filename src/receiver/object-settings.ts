@@ -14,16 +14,16 @@ export function setSizes(libbpf: Libbpf, object: Pointer, { maxPairs, maxConnect
   const set = (name: string, entries: number) => libbpf.setMaxEntries(libbpf.map(object, name), entries);
   for (const name of ['index', 'slots', 'spare', 'spare_coarse']) set(name, maxPairs);
   set('sockets', socketBuckets(maxConnections));
-  set('conns', socketBuckets(maxConnections) * BUCKET_SOCKETS);
+  set('conns', socketBuckets(maxConnections) * BUCKET_PLACES);
   set('records', ringBytes);
 }
 
-/** `BUCKET_SOCKETS` in bpf/conns.h. */
-const BUCKET_SOCKETS = 16;
+/** `BUCKET_PLACES` in bpf/conns.h. */
+const BUCKET_PLACES = 16;
 
-/** A power of two; with `maxConnections` open, four to eight of a bucket's 16 places are taken on average. */
+/** A power of two; with `maxConnections` open, four to eight of a bucket's 15 sockets are there on average. */
 const socketBuckets = (maxConnections: number): number =>
-  2 ** Math.ceil(Math.log2(maxConnections / (BUCKET_SOCKETS / 2)));
+  2 ** Math.ceil(Math.log2(maxConnections / (BUCKET_PLACES / 2)));
 
 interface Constants {
   readonly maxPairs: number;

@@ -23,6 +23,8 @@ import type { RingMemory } from './ring.ts';
 import { createSlotMemory, SLOTS_PER_CHUNK, type SlotMemory } from './slot-memory.ts';
 
 const KERNEL_BTF = '/sys/kernel/btf/vmlinux';
+/** The section of the one global variable that is a map of its own: bpf/state.h. */
+const STATE_SECTION = '.data.state';
 const BOOT_ID = '/proc/sys/kernel/random/boot_id';
 /** 6,000 records: exchanging its pages costs a record some nanoseconds. */
 const RING_WINDOW = 1024 * 1024;
@@ -53,7 +55,7 @@ export async function openKernel(options: KernelOptions): Promise<Kernel> {
       state: btf.struct('state'),
       listener: btf.struct('listener'),
     };
-    const map = (name: string) => libbpf.map(object, name);
+    const map = (name: MapName) => libbpf.map(object, name === 'state' ? STATE_SECTION : name);
     const program = (name: ProgramName) => libbpf.program(object, name);
     const slotCount = options.maxPairs;
     const coarseBase = slotCount - (slotCount >>> 3);
@@ -91,11 +93,14 @@ export async function openKernel(options: KernelOptions): Promise<Kernel> {
       }
     }
     if (!options.connectHooks) for (const name of CONNECT_PROGRAMS) if (pins?.hasLink(name)) pins.dropLink(name);
+    const settleFd = libbpf.programFd(program('tcpledger_settle'));
+    /* how long the machine has slept must be known before the first connection's time is told */
+    const settled = await libbpf.testRun(settleFd);
+    if (settled < 0) throw loadFailure(-settled, readLog());
     kernelState.setCounting(true);
     if (options.adopt && !resumed) await adoptOlder(libbpf, program);
     pins?.complete();
 
-    const settleFd = libbpf.programFd(program('tcpledger_settle'));
     const word = Buffer.alloc(4);
     const wordOf = (slot: number) => {
       word.writeUInt32LE(slot);

@@ -6,11 +6,11 @@ import { openRing } from './ring.ts';
 import type { ConnectionRecord, PairSource } from './types.ts';
 
 /** Records decoded before the event loop gets its turn, about 1 ms. */
-const BATCH_RECORDS = 2048;
+export const BATCH_RECORDS = 2048;
 
 export interface RecordFeed {
-  /** Hands on what the ring holds, a batch at most. True when there may be more. */
-  drain(): boolean;
+  /** Hands on what the ring holds, BATCH_RECORDS at most, and returns how many. */
+  drain(): number;
   /** Share of the ring that waited to be read at the last drain. */
   fill(): number;
 }
@@ -28,7 +28,7 @@ export function createRecordFeed(kernel: Kernel, outputs: ReceiverOutputs, sourc
       const count = ring.drain(keep, BATCH_RECORDS);
       /* without a logs pipeline the kernel writes none: what is left of before is nobody's */
       if (count > 0) outputs.logs?.consume({ records, source });
-      return count === BATCH_RECORDS;
+      return count;
     },
     fill: () => fill,
   };

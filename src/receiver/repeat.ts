@@ -1,5 +1,7 @@
 /** Work that comes again and again, never twice at once. */
 export interface Repeated {
+  /** Does not wait for the next run's time: it begins now, unless one is under way. */
+  hasten(): void;
   /** Resolves when the run that is under way has ended; there is none after it. */
   stop(): Promise<void>;
 }
@@ -21,13 +23,20 @@ export function repeat(work: () => number | Promise<number>, fail: (error: Error
     }
   };
   const next = () => {
+    timer = undefined;
     running = run();
   };
   running = run();
   return {
+    hasten() {
+      if (timer === undefined) return;
+      clearTimeout(timer);
+      next();
+    },
     async stop() {
       stopped = true;
       clearTimeout(timer);
+      timer = undefined;
       await running;
     },
   };

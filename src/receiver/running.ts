@@ -1,6 +1,6 @@
 /**
- * The running receiver: the kernel half, read on two timers. The ring is drained every 20 ms into connection records; the
- * slots are swept every second (or settle_interval, if shorter) into pair batches. Open connections are settled every
+ * The running receiver: the kernel half, read on two timers. The ring is drained every 20 ms into connection records, less
+ * often while none come, and not at all where no pipeline wants them; the slots are swept every second (or settle_interval, if shorter) into pair batches. Open connections are settled every
  * settle_interval, off the event loop, just before a sweep.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
@@ -13,7 +13,7 @@ import type { Kernel, KernelOptions } from './kernel.ts';
 import { type KernelState, openKernelState } from './kernel-state.ts';
 import { createPairFeed, type PairFeed } from './pair-feed.ts';
 import { createPairSource } from './pair-source.ts';
-import { createRecordFeed } from './record-feed.ts';
+import { BATCH_RECORDS, createRecordFeed } from './record-feed.ts';
 import { createRecycler, type RecyclerOptions } from './recycler.ts';
 import { repeat } from './repeat.ts';
 import { type OpenedSlotJournal, openSlotJournal } from './slot-journal.ts';
@@ -22,6 +22,10 @@ import { observeKernel } from './telemetry.ts';
 import { createWallClock, type WallClock } from './wall-clock.ts';
 
 const DRAIN_MS = 20;
+/** After a drain that found nothing: a node that only waits costs next to nothing, and a line is late by this at most. */
+const IDLE_DRAIN_MS = 50;
+/** Without a logs pipeline: what was written before it was taken away makes room. */
+const UNWANTED_DRAIN_MS = 1000;
 const SWEEP_MS = 1000;
 /** Housekeeping, and sweeps that look behind the slots' change counts, come every so many sweeps. */
 const HOUSEKEEPING_SWEEPS = 10;
@@ -127,17 +131,25 @@ function run(
   const unobserve = observeKernel(settings.telemetry, kernel, state, recycler, records);
 
   const fail = (error: Error) => host.fail(error);
-  const draining = repeat(() => (records.drain() ? 0 : DRAIN_MS), fail);
+  const draining = repeat(() => {
+    const count = records.drain();
+    if (count === BATCH_RECORDS) return 0;
+    if (!outputs.logs) return UNWANTED_DRAIN_MS;
+    return count > 0 ? DRAIN_MS : IDLE_DRAIN_MS;
+  }, fail);
   const sweeping = repeat(sweepOnTime(kernel, clock, pairs, config.settle_interval), fail);
   return {
-    outputsChanged: () => switchKernel(state, outputs, config),
+    outputsChanged() {
+      switchKernel(state, outputs, config);
+      draining.hasten();
+    },
     async stop(deadline) {
       await Promise.all([draining.stop(), sweeping.stop()]);
       try {
         await kernel.detach();
         await pairs.settle();
         await pairs.sweep(true);
-        while (records.drain()) {
+        while (records.drain() === BATCH_RECORDS) {
           if (deadline.aborted) {
             const left = Math.ceil(records.fill() * 100);
             settings.logger.warn(`the time to stop is over: the access-log ring, ${left} % full, is dropped`);

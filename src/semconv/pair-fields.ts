@@ -46,9 +46,9 @@ const LATENCY_BOUNDS = [
 /** In the order of `enum histogram` (bpf/pair.h). Bounds in seconds, 15 each, +Inf is the sixteenth bucket. */
 export const PAIR_HISTOGRAMS = [
   { name: 'duration', bounds: DURATION_BOUNDS },
-  { name: 'connect', bounds: LATENCY_BOUNDS },
   { name: 'smoothed_rtt', bounds: LATENCY_BOUNDS },
   { name: 'min_rtt', bounds: LATENCY_BOUNDS },
+  { name: 'connect', bounds: LATENCY_BOUNDS },
 ] as const;
 
 export type PairCounter = (typeof PAIR_COUNTERS)[number];

@@ -1,4 +1,5 @@
 /** Connects that fail before a packet could leave: no transition follows them, only the programs on connect see them. */
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { LogLine } from './support/access-log.ts';
 import { accountsOf, type PairAccount } from './support/account.ts';
@@ -253,6 +254,20 @@ describeOnKernel('connects that fail before a packet could leave', () => {
       },
     };
   }
+});
+
+describeOnKernel('the end of the agent', () => {
+  test('a connect that failed just before is in the last lines', async () => {
+    const agent = await startAgent({ workloads: [NOWHERE] });
+    const pair = await pairOfPeers();
+    const socket = await pair.client.socket(4);
+    await expect(socket.connect(NOWHERE4, PORT)).rejects.toMatchObject(unreachable);
+    await delay(200);
+    expect(await agent.stop()).toBe(0);
+    const told = agent.log().filter(({ fields }) => fields['dst.addr'] === `${NOWHERE4}:${PORT}`);
+    expect(told.map(({ fields }) => fields.error)).toEqual([ERROR]);
+    await pair.remove();
+  });
 });
 
 describeOnKernel('without the programs on connect', () => {

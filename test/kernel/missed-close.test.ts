@@ -55,33 +55,36 @@ describeOnKernel('a close that was not seen', () => {
     readonly socket: bigint;
     readonly value: Buffer;
   }
-  const BUCKET_SOCKETS = 16;
+  const BUCKET_PLACES = 16;
   const connection = objectBtf().struct('connection');
+  const bucketLayout = objectBtf().struct('socket_bucket');
+  /** Of the socket in this place, in its bucket. */
+  const socketAt = (place: number): number => bucketLayout.offset('sockets') + (place % BUCKET_PLACES) * 8;
   const isServer = ({ value }: Placed) => value[connection.offset('role')] === 2;
   const numberOf = (index: number): Buffer => {
     const key = Buffer.alloc(4);
     key.writeUInt32LE(index);
     return key;
   };
-  const bucket = Buffer.alloc(BUCKET_SOCKETS * 8);
+  const bucket = Buffer.alloc(bucketLayout.size);
   const placed = (): Placed[] => {
     const found: Placed[] = [];
     for (let number = 0; libbpf.lookup(sockets, numberOf(number), bucket) === 0; number++) {
-      for (let i = 0; i < BUCKET_SOCKETS; i++) {
-        const socket = bucket.readBigUInt64LE(i * 8);
+      // there is no last place: a bucket has a counter too
+      for (let place = number * BUCKET_PLACES; place % BUCKET_PLACES < BUCKET_PLACES - 1; place++) {
+        const socket = bucket.readBigUInt64LE(socketAt(place));
         if (socket === 0n) continue;
         const value = Buffer.alloc(connection.size);
-        const place = number * BUCKET_SOCKETS + i;
         if (libbpf.lookup(conns, numberOf(place), value) === 0) found.push({ place, socket, value });
       }
     }
     return found;
   };
   const putBack = ({ place, socket, value }: Placed): void => {
-    const number = numberOf(Math.floor(place / BUCKET_SOCKETS));
+    const number = numberOf(Math.floor(place / BUCKET_PLACES));
     libbpf.update(conns, numberOf(place), value, 0);
     libbpf.lookup(sockets, number, bucket);
-    bucket.writeBigUInt64LE(socket, (place % BUCKET_SOCKETS) * 8);
+    bucket.writeBigUInt64LE(socket, socketAt(place));
     libbpf.update(sockets, number, bucket, 0);
   };
   const isPlaced = ({ place }: Placed): boolean => placed().some((other) => other.place === place);

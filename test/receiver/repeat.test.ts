@@ -26,6 +26,36 @@ test('work is done at once, and again after the pause that it asked for', async 
   }
 });
 
+test('hastened, it does not wait for its time, nor runs twice', async () => {
+  vi.useFakeTimers();
+  try {
+    let runs = 0;
+    const repeated = repeat(async () => {
+      runs++;
+      await new Promise((resolve) => setTimeout(resolve, 10));
+      return 1000;
+    }, never);
+    repeated.hasten();
+    expect(runs).toBe(1);
+    await vi.advanceTimersByTimeAsync(500);
+    repeated.hasten();
+    repeated.hasten();
+    expect(runs).toBe(2);
+    await vi.advanceTimersByTimeAsync(1009);
+    expect(runs).toBe(2);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(runs).toBe(3);
+    const stopped = repeated.stop();
+    await vi.advanceTimersByTimeAsync(10);
+    await stopped;
+    repeated.hasten();
+    await vi.advanceTimersByTimeAsync(5000);
+    expect(runs).toBe(3);
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
 test('a stop waits for the run that is under way', async () => {
   let end = () => {};
   let ended = false;
