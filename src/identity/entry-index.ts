@@ -2,17 +2,22 @@
  * Which entries an address or a cgroup concerns, and which is the other view of the same connections: a change in the
  * directory touches these and no others.
  */
+import type { Pair } from '../receiver/types.ts';
 import { isLoopback, maskAddress } from '../semconv/address.ts';
 import type { DirectoryChange } from './directory.ts';
 import type { Entry } from './entry.ts';
 import { MultiMap } from './multi-map.ts';
 
+const NO_ENTRIES: readonly Entry[] = [];
+
 export class EntryIndex {
   readonly #local = new MultiMap<string, Entry>();
   /** By the other end's address, and by what was dialled instead of it. */
   readonly #remote = new MultiMap<string, Entry>();
-  readonly #cgroup = new MultiMap<bigint, Entry>();
-  /** By role, both addresses and port, as the pair itself has them. */
+  /**
+   * By all that both views of a connection have in common. It has the entries whose other end some socket of this node
+   * has, and only those: most pairs go to other nodes, and have no other view here.
+   */
   readonly #view = new MultiMap<string, Entry>();
   #size = 0;
 
@@ -21,27 +26,33 @@ export class EntryIndex {
   }
 
   add(entry: Entry): void {
-    const { pair } = entry;
-    if (pair.kind === 'unattributed') return;
+    const { kind, localAddress, remoteAddress, dialledAddress } = entry.pair;
+    if (kind === 'unattributed') return;
     this.#size++;
-    this.#local.add(pair.localAddress, entry);
-    this.#cgroup.add(pair.cgroupId, entry);
-    if (pair.kind !== 'pair') return;
-    this.#remote.add(pair.remoteAddress, entry);
-    if (pair.dialledAddress !== '') this.#remote.add(pair.dialledAddress, entry);
-    this.#view.add(viewKey(pair.role, pair.localAddress, pair.remoteAddress, pair.servicePort), entry);
+    if (!this.#local.has(localAddress)) {
+      for (const other of this.#remote.get(localAddress)) {
+        if (other.pair.remoteAddress === localAddress) this.#view.add(viewKey(other.pair), other);
+      }
+    }
+    this.#local.add(localAddress, entry);
+    if (kind !== 'pair') return;
+    this.#remote.add(remoteAddress, entry);
+    if (dialledAddress !== '') this.#remote.add(dialledAddress, entry);
+    if (this.#local.has(remoteAddress)) this.#view.add(viewKey(entry.pair), entry);
   }
 
   delete(entry: Entry): void {
-    const { pair } = entry;
-    if (pair.kind === 'unattributed') return;
+    const { kind, localAddress, remoteAddress, dialledAddress } = entry.pair;
+    if (kind === 'unattributed') return;
     this.#size--;
-    this.#local.delete(pair.localAddress, entry);
-    this.#cgroup.delete(pair.cgroupId, entry);
-    if (pair.kind !== 'pair') return;
-    this.#remote.delete(pair.remoteAddress, entry);
-    if (pair.dialledAddress !== '') this.#remote.delete(pair.dialledAddress, entry);
-    this.#view.delete(viewKey(pair.role, pair.localAddress, pair.remoteAddress, pair.servicePort), entry);
+    if (kind === 'pair') {
+      if (this.#local.has(remoteAddress)) this.#view.delete(viewKey(entry.pair), entry);
+      if (dialledAddress !== '') this.#remote.delete(dialledAddress, entry);
+      this.#remote.delete(remoteAddress, entry);
+    }
+    this.#local.delete(localAddress, entry);
+    if (this.#local.has(localAddress)) return;
+    for (const other of this.#remote.get(localAddress)) this.#view.delete(viewKey(other.pair), other);
   }
 
   /** Whether some socket of this node has the address. */
@@ -53,19 +64,20 @@ export class EntryIndex {
    * The entries that may be the other end of this one's connections: opposite role, addresses the other way round, the
    * same service port. An address that is only reachable within its network namespace must be in the same one.
    */
-  *mirrors(entry: Entry): IterableIterator<Entry> {
-    const { role, localAddress, remoteAddress, servicePort, netns } = entry.pair;
-    if (entry.pair.kind !== 'pair') return;
-    const oneNamespace = isLoopback(remoteAddress) || isLoopback(localAddress) || localAddress === remoteAddress;
-    const opposite = role === 'source' ? 'destination' : 'source';
-    for (const other of this.#view.get(viewKey(opposite, remoteAddress, localAddress, servicePort))) {
-      if (other.source === entry.source && (!oneNamespace || other.pair.netns === netns)) yield other;
-    }
+  mirrors(entry: Entry): readonly Entry[] {
+    const { kind, localAddress, remoteAddress } = entry.pair;
+    if (kind !== 'pair' || !this.#local.has(remoteAddress)) return NO_ENTRIES;
+    // An entry that has been deleted may have been the last one with its local address.
+    const views = this.#local.has(localAddress) ? this.#view.get(viewKey(entry.pair)) : this.#remote.get(localAddress);
+    return [...views].filter((other) => isMirror(entry, other));
   }
 
+  /** Where cgroups changed it looks at every entry. */
   *concernedBy(change: DirectoryChange): IterableIterator<Entry> {
     for (const address of change.addresses) yield* this.#at(address);
-    for (const cgroup of change.cgroups) yield* this.#cgroup.get(cgroup);
+    if (change.cgroups.size > 0) {
+      for (const entry of this.all()) if (change.cgroups.has(entry.pair.cgroupId)) yield entry;
+    }
     for (const { address, length } of change.ranges) {
       for (const remote of this.#remote.keys()) {
         const sameFamily = remote.includes(':') === address.includes(':');
@@ -80,7 +92,7 @@ export class EntryIndex {
   }
 
   *all(): IterableIterator<Entry> {
-    for (const cgroup of this.#cgroup.keys()) yield* this.#cgroup.get(cgroup);
+    for (const address of this.#local.keys()) yield* this.#local.get(address);
   }
 
   *#at(address: string): IterableIterator<Entry> {
@@ -89,5 +101,17 @@ export class EntryIndex {
   }
 }
 
-const viewKey = (role: string, local: string, remote: string, port: number): string =>
-  `${role} ${local} ${remote} ${port}`;
+/** The client's address, the server's, and its port: the same for both views of a connection. */
+function viewKey({ role, localAddress, remoteAddress, servicePort }: Pair): string {
+  const [client, server] = role === 'source' ? [localAddress, remoteAddress] : [remoteAddress, localAddress];
+  return `${client} ${server} ${servicePort}`;
+}
+
+function isMirror(one: Entry, other: Entry): boolean {
+  const { role, localAddress, remoteAddress, servicePort, netns } = one.pair;
+  const opposite =
+    other.pair.role !== role && other.pair.localAddress === remoteAddress && other.pair.remoteAddress === localAddress;
+  if (!opposite || other.pair.servicePort !== servicePort || other.source !== one.source) return false;
+  const oneNamespace = isLoopback(remoteAddress) || isLoopback(localAddress) || localAddress === remoteAddress;
+  return !oneNamespace || other.pair.netns === netns;
+}

@@ -4,7 +4,7 @@
  */
 import type { Pair } from '../receiver/types.ts';
 import type { Holder } from './directory.ts';
-import { actsFor } from './hbone.ts';
+import { actsFor, mayBeTunnel } from './hbone.ts';
 import type { Source } from './source.ts';
 import type { CgroupOwners } from './sources/cgroup-owners.ts';
 import type { CgroupTree } from './sources/cgroup-tree.ts';
@@ -47,11 +47,14 @@ export class LocalEnds {
     container: LocalContainer | undefined,
     { atMs, force }: Question,
   ): Holder | 'unsure' | undefined {
-    const byAddress = shelf.byAddress(pair.localAddress, atMs);
-    if (actsFor(pair, byAddress)) return byAddress;
+    if (mayBeTunnel(pair)) {
+      const served = shelf.byAddress(pair.localAddress, atMs);
+      if (actsFor(pair, served)) return served;
+    }
     const byCgroup = shelf.byCgroup(pair.cgroupId, atMs);
     if (byCgroup) return byCgroup;
     if (!force && usesCgroups && this.#parts.cgroups.looking(pair.cgroupId)) return 'unsure';
+    const byAddress = shelf.byAddress(pair.localAddress, atMs);
     if (!shelf.holdsPods) return byAddress;
     if (container === undefined && !force && this.#parts.namespaces.looking(pair.netns)) return 'unsure';
     const pod = container?.podUid;

@@ -2,6 +2,11 @@
 export class MultiMap<K, V extends object> {
   readonly #map = new Map<K, V | Set<V>>();
 
+  /** Keys with a value. */
+  get size(): number {
+    return this.#map.size;
+  }
+
   has(key: K): boolean {
     return this.#map.has(key);
   }
@@ -32,9 +37,10 @@ export class MultiMap<K, V extends object> {
     return undefined;
   }
 
-  *get(key: K): IterableIterator<V> {
+  /** Values may be deleted while they are looked at. */
+  get(key: K): Iterable<V> {
     const held = this.#map.get(key);
-    if (held instanceof Set) yield* held;
-    else if (held !== undefined) yield held;
+    if (held === undefined) return [];
+    return held instanceof Set ? held : [held];
   }
 }

@@ -59,18 +59,27 @@ export class Timeline<K, T extends object> {
   current(key: K): T | undefined {
     const claims = this.#claims.get(key);
     if (!Array.isArray(claims)) return claims;
-    return this.#best(claims.filter((claim) => claim.untilMs === undefined));
+    let best: T | undefined;
+    for (const { holder, untilMs } of claims) if (untilMs === undefined) best = this.#prefer(holder, best);
+    return best;
   }
 
   /** Who held it at `timeMs`, or came next. */
   at(key: K, timeMs: number): T | undefined {
     const claims = this.#claims.get(key);
     if (!Array.isArray(claims)) return claims;
-    const holding = claims.filter((claim) => claim.covers(timeMs));
-    if (holding.length > 0) return this.#best(holding);
-    const later = claims.filter((claim) => claim.beginsAfter(timeMs));
-    const next = Math.min(...later.map((claim) => claim.fromMs!));
-    return this.#best(later.filter((claim) => claim.fromMs === next));
+    let holding: T | undefined;
+    let next: T | undefined;
+    let nextMs = Number.POSITIVE_INFINITY;
+    for (const claim of claims) {
+      const { holder, fromMs } = claim;
+      if (claim.covers(timeMs)) holding = this.#prefer(holder, holding);
+      else if (claim.beginsAfter(timeMs) && fromMs! <= nextMs) {
+        next = fromMs === nextMs ? this.#prefer(holder, next) : holder;
+        nextMs = fromMs!;
+      }
+    }
+    return holding ?? next;
   }
 
   /** Drops the claims that ended before `limitMs`. */
@@ -94,9 +103,7 @@ export class Timeline<K, T extends object> {
     return list;
   }
 
-  #best(claims: readonly Claim<T>[]): T | undefined {
-    let best: T | undefined;
-    for (const { holder } of claims) if (best === undefined || this.#better(holder, best) < 0) best = holder;
-    return best;
+  #prefer(holder: T, best: T | undefined): T {
+    return best === undefined || this.#better(holder, best) < 0 ? holder : best;
   }
 }
