@@ -84,6 +84,7 @@ export class Namer {
       joined: false,
       renewed: false,
       heldByUse: NO_WORKLOADS,
+      place: undefined,
       active: 0,
     };
     const old = table.put(entry);

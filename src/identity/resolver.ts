@@ -7,7 +7,7 @@ import type { Directory, Holder, Shelf } from './directory.ts';
 import { type Entry, localEnd } from './entry.ts';
 import type { EntryIndex } from './entry-index.ts';
 import { securityPolicy } from './hbone.ts';
-import { isOwnContainer, type LocalEndParts, LocalEnds, type Question } from './local-ends.ts';
+import { isOwnContainer, LocalEnd, type LocalEndParts, type Question } from './local-end.ts';
 import type { NodeAddresses } from './node-addresses.ts';
 import type { ServiceObject } from './objects.ts';
 import type { LocalContainer, Peers, Service, Workload } from './types.ts';
@@ -52,12 +52,10 @@ export interface ResolverParts extends LocalEndParts {
 
 export class Resolver {
   readonly #parts: ResolverParts;
-  readonly #localEnds: LocalEnds;
   readonly #mayComeToKnow: boolean;
 
   constructor(parts: ResolverParts) {
     this.#parts = parts;
-    this.#localEnds = new LocalEnds(parts);
     this.#mayComeToKnow = parts.sources.some((source) => source.namesRemoteEnds);
   }
 
@@ -87,9 +85,10 @@ export class Resolver {
   /** Source after source; a source without state is waited for, not passed over. */
   #local(pair: Pair, question: Question): End {
     if (pair.kind === 'unattributed') return NEVER;
-    const container = this.#localEnds.container(pair, question.atMs);
+    const end = new LocalEnd(this.#parts, pair, question);
+    const { container } = end;
     for (const source of this.#parts.sources) {
-      const holder = this.#localEnds.holder(source, pair, container, question);
+      const holder = end.holder(source);
       if (holder === 'unsure') return UNSURE;
       if (holder) {
         const own = container && isOwnContainer(pair, holder, container) ? container : undefined;

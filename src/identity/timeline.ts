@@ -57,7 +57,7 @@ export class Timeline<K, T extends object> {
 
   /** Who holds it now. */
   current(key: K): T | undefined {
-    const claims = this.#claims.get(key);
+    const claims = this.#held(key);
     if (!Array.isArray(claims)) return claims;
     let best: T | undefined;
     for (const { holder, untilMs } of claims) if (untilMs === undefined) best = this.#prefer(holder, best);
@@ -66,7 +66,7 @@ export class Timeline<K, T extends object> {
 
   /** Who held it at `timeMs`, or came next. */
   at(key: K, timeMs: number): T | undefined {
-    const claims = this.#claims.get(key);
+    const claims = this.#held(key);
     if (!Array.isArray(claims)) return claims;
     let holding: T | undefined;
     let next: T | undefined;
@@ -92,6 +92,11 @@ export class Timeline<K, T extends object> {
       else this.#claims.delete(key);
     }
     this.#tombstones.splice(0, gone);
+  }
+
+  /** Most sources name nobody by cgroup: a key is not hashed (a bigint's takes a call) where there is nothing to find. */
+  #held(key: K): T | Claim<T>[] | undefined {
+    return this.#claims.size === 0 ? undefined : this.#claims.get(key);
   }
 
   /** The key's claims as a list that is kept. */
