@@ -13,8 +13,8 @@
  * slot not seen before to its labels: the pair is read from the slots' memory and its addresses made into text, the slot
  * of the generation before is forgotten, the pair is indexed, looked for in what an earlier agent remembered, resolved,
  * labelled, and its labels handed to the journal of a receiver with storage. It does not contain what comes before (the
- * sweep) and after (series, page). The journal writes off this path, before the agent's next sweep: what that costs a
- * slot stands beside it, with a journal in memory, so without the disk.
+ * sweep) and after (series, page). The journal makes text of the labels and writes it later, with the receiver's
+ * housekeeping: what that costs a slot stands beside it, with a journal in memory, so without the disk.
  *
  * Memory: heap in use after a collection, with and without the file's workloads. Blocks: monitorEventLoopDelay at 1 ms
  * while the processor starts. Not measured: waiting slots.
@@ -150,13 +150,16 @@ async function main(): Promise<void> {
   node.remove();
   const directoryMiB = heapMiB() - before;
 
+  const consumeAll = (batches: readonly PairBatch[]) => {
+    for (const batch of batches) consumer.consume(batch);
+  };
   const { journal, sweep } = await openReceiver();
   const fresh: number[] = [];
   const written: number[] = [];
   for (let round = 0; round < WARM_UP + ROUNDS; round++) {
     node.renewSlots();
     const batches = sweep();
-    fresh.push(await time(() => batches.forEach((batch) => consumer.consume(batch))));
+    fresh.push(await time(() => consumeAll(batches)));
     written.push(await time(() => journal.flush()));
   }
   const expected = (WARM_UP + ROUNDS) * ROWS;
@@ -171,7 +174,7 @@ async function main(): Promise<void> {
   const seen: number[] = [];
   const byMap: number[] = [];
   for (let round = 0; round < WARM_UP + ROUNDS; round++) {
-    seen.push(await time(() => sweep().forEach((batch) => consumer.consume(batch)), 50));
+    seen.push(await time(() => consumeAll(sweep()), 50));
     byMap.push(await time(reference, 50));
   }
   if (found === 0) throw new Error('the reference found nothing');
@@ -184,7 +187,12 @@ async function main(): Promise<void> {
     { name: 'new slot, from its row to its labels', measured: steady(fresh), unit: 'µs', atMost: 2 },
     { name: '  its labels written to the journal', measured: steady(written), unit: 'µs' },
     { name: `${WORKLOADS} workloads in the directory`, measured: directoryMiB, unit: 'MiB of heap' },
-    { name: 'reading their file', measured: loadMs, unit: 'ms', note: `longest block ${(delay.max / 1e6).toFixed(0)} ms` },
+    {
+      name: 'reading their file',
+      measured: loadMs,
+      unit: 'ms',
+      note: `longest block ${(delay.max / 1e6).toFixed(0)} ms`,
+    },
   ]);
 }
 

@@ -173,11 +173,7 @@ export class Shelf {
   }
 
   /** Whose cgroup it is: that of the workload which names it, else that of its pod. `owner`: who the node's cgroups say. */
-  byCgroup(
-    id: bigint,
-    atMs: number | undefined,
-    owner = this.#directory.owners?.owner(id, atMs),
-  ): Holder | undefined {
+  byCgroup(id: bigint, atMs: number | undefined, owner = this.#directory.owners?.owner(id, atMs)): Holder | undefined {
     const named = atMs === undefined ? this.#byCgroup.current(id) : this.#byCgroup.at(id, atMs);
     return named ?? (owner?.podUid === undefined ? undefined : this.byPod(owner.podUid, atMs));
   }

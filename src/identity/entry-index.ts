@@ -96,7 +96,8 @@ export class EntryIndex {
     for (const { address, length } of ranges) {
       for (const use of this.#addresses.values()) {
         const sameFamily = use.address.includes(':') === address.includes(':');
-        if (sameFamily && maskAddress(use.address, length) === maskAddress(address, length)) yield* valuesOf(use.others);
+        if (sameFamily && maskAddress(use.address, length) === maskAddress(address, length))
+          yield* valuesOf(use.others);
       }
     }
   }

@@ -37,11 +37,12 @@ export const commTexts = new TextCache(commText);
 /** Reads the pair of a slot as it is now. */
 export function createPairReader(slots: SlotMemory, slot: Layout, pair: Layout): (slot: number) => Pair {
   const pairAt = slot.offset('pair');
+  const generationAt = slot.offset('generation') >>> 2;
   const createdAt = slot.offset('created_ns') >>> 2;
   const local = pair.offset('local_ip');
   const remote = pair.offset('remote_ip');
   const cgroup = pair.offset('cgroup_id');
-  const netns = pair.offset('netns');
+  const netns = pair.offset('netns') >>> 2;
   const servicePort = pair.offset('service_port');
   const role = pair.offset('role');
   const kind = pair.offset('kind');
@@ -52,8 +53,9 @@ export function createPairReader(slots: SlotMemory, slot: Layout, pair: Layout):
     const words = slots.words(number);
     const bytes = slots.bytes(number);
     const base = slots.base(number);
+    const word = base >>> 2;
     const at = base + pairAt;
-    const generation = slots.generation(number);
+    const generation = words[word + generationAt]!;
     if (number < UNATTRIBUTED_ROLES.length) {
       return {
         ...UNATTRIBUTED,
@@ -63,8 +65,8 @@ export function createPairReader(slots: SlotMemory, slot: Layout, pair: Layout):
       };
     }
     const what = KINDS[bytes[at + kind]!]!;
-    const port = bytes.readUInt16LE(at + dialledPort);
-    const created = (base >>> 2) + createdAt;
+    const short = (offset: number) => bytes[at + offset]! | (bytes[at + offset + 1]! << 8);
+    const port = short(dialledPort);
     return {
       slot: number,
       generation,
@@ -72,13 +74,13 @@ export function createPairReader(slots: SlotMemory, slot: Layout, pair: Layout):
       role: ROLES[bytes[at + role]!]!,
       localAddress: addressTexts.get(words, bytes, at + local),
       remoteAddress: what === 'pair' ? addressTexts.get(words, bytes, at + remote) : '',
-      servicePort: bytes.readUInt16LE(at + servicePort),
+      servicePort: short(servicePort),
       cgroupId: bytes.readBigUInt64LE(at + cgroup),
-      netns: bytes.readUInt32LE(at + netns),
+      netns: words[(at >>> 2) + netns]!,
       executable: commTexts.get(words, bytes, at + comm),
       dialledAddress: port === 0 ? '' : addressTexts.get(words, bytes, at + dialledIp),
       dialledPort: port,
-      createdNs: words[created + 1]! * TWO_32 + words[created]!,
+      createdNs: words[word + createdAt + 1]! * TWO_32 + words[word + createdAt]!,
     };
   };
 }

@@ -66,28 +66,32 @@ it('is the one that the rules name, whatever was put and deleted before', () => 
     port: fc.constantFrom(undefined, ...PORTS, 443),
   });
   fc.assert(
-    fc.property(fc.array(step, { maxLength: 12 }), fc.array(asked, { minLength: 8, maxLength: 8 }), (steps, questions) => {
-      const index = new ServiceIndex(new WorkloadPool(() => 0));
-      const held = new Map<string, ServiceObject>();
-      for (const step of steps) {
-        if ('put' in step) {
-          index.put(step.put);
-          held.set(step.put.key, step.put);
-        } else {
-          index.delete(step.remove.key);
-          held.delete(step.remove.key);
+    fc.property(
+      fc.array(step, { maxLength: 12 }),
+      fc.array(asked, { minLength: 8, maxLength: 8 }),
+      (steps, questions) => {
+        const index = new ServiceIndex(new WorkloadPool(() => 0));
+        const held = new Map<string, ServiceObject>();
+        for (const step of steps) {
+          if ('put' in step) {
+            index.put(step.put);
+            held.set(step.put.key, step.put);
+          } else {
+            index.delete(step.remove.key);
+            held.delete(step.remove.key);
+          }
         }
-      }
-      const all = [...held.values()];
-      expect([...index.keys()].sort()).toEqual([...held.keys()].sort());
-      for (const { network, address, namespace, port } of questions) {
-        const at = (length: number) => preferred(claiming(all, network, address, length, port), namespace);
-        expect(index.byAddress(network, address, namespace, port)).toBe(at(fullLength(address)));
-        const shorter = LENGTHS.filter((length) => length < fullLength(address)).sort((a, b) => b - a);
-        const covering = shorter.map(at).find((found) => found !== undefined);
-        expect(index.byPrefix(network, address, namespace, port)).toBe(covering);
-      }
-    }),
+        const all = [...held.values()];
+        expect([...index.keys()].sort()).toEqual([...held.keys()].sort());
+        for (const { network, address, namespace, port } of questions) {
+          const at = (length: number) => preferred(claiming(all, network, address, length, port), namespace);
+          expect(index.byAddress(network, address, namespace, port)).toBe(at(fullLength(address)));
+          const shorter = LENGTHS.filter((length) => length < fullLength(address)).sort((a, b) => b - a);
+          const covering = shorter.map(at).find((found) => found !== undefined);
+          expect(index.byPrefix(network, address, namespace, port)).toBe(covering);
+        }
+      },
+    ),
     { numRuns: 1_000 },
   );
 });
