@@ -172,12 +172,10 @@ export class Shelf {
     return atMs === undefined ? this.#byAddress.current(address) : this.#byAddress.at(address, atMs);
   }
 
-  /** Whose cgroup it is: that of the workload which names it, else that of its pod. */
-  byCgroup(id: bigint, atMs: number | undefined): Holder | undefined {
+  /** Whose cgroup it is: that of the workload which names it, else that of its pod. `owner`: who the node's cgroups say. */
+  byCgroup(id: bigint, atMs: number | undefined, owner = this.#directory.owners?.owner(id, atMs)): Holder | undefined {
     const named = atMs === undefined ? this.#byCgroup.current(id) : this.#byCgroup.at(id, atMs);
-    if (named) return named;
-    const podUid = this.#directory.owners?.owner(id, atMs)?.podUid;
-    return podUid === undefined ? undefined : this.byPod(podUid, atMs);
+    return named ?? (owner?.podUid === undefined ? undefined : this.byPod(owner.podUid, atMs));
   }
 
   /** The pod that the node's cgroups call by this UID. */

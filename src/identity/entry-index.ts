@@ -1,93 +1,146 @@
 /**
- * Which entries an address or a cgroup concerns, and which is the other view of the same connections: a change in the
- * directory touches these and no others.
+ * Which entries an address or a cgroup concerns, and which is the other view of the same connections.
+ *
+ * A flood of new pairs goes through `add` and `delete`, so they look up each address once and an entry keeps where it
+ * is. Most directory changes are about ends on other nodes, and touch the entries with that other end and no others. A
+ * change at this node looks at every entry.
  */
+import type { Pair } from '../receiver/types.ts';
 import { isLoopback, maskAddress } from '../semconv/address.ts';
 import type { DirectoryChange } from './directory.ts';
-import type { Entry } from './entry.ts';
+import type { AddressUse, Entry } from './entry.ts';
 import { MultiMap } from './multi-map.ts';
+import { valuesOf, withoutValue, withValue } from './one-or-many.ts';
+
+const NO_ENTRIES: readonly Entry[] = [];
 
 export class EntryIndex {
-  readonly #local = new MultiMap<string, Entry>();
-  /** By the other end's address, and by what was dialled instead of it. */
-  readonly #remote = new MultiMap<string, Entry>();
-  readonly #cgroup = new MultiMap<bigint, Entry>();
-  /** By role, both addresses and port, as the pair itself has them. */
-  readonly #view = new MultiMap<string, Entry>();
-  #size = 0;
+  /** In no order. */
+  readonly #entries: Entry[] = [];
+  readonly #addresses = new Map<string, AddressUse>();
+  /**
+   * By all that both views of a connection have in common. It has the entries whose other end is some socket of this
+   * node, and only those: most pairs go to other nodes, and have no other view here.
+   */
+  readonly #views = new MultiMap<string, Entry>();
 
   get size(): number {
-    return this.#size;
+    return this.#entries.length;
   }
 
   add(entry: Entry): void {
-    const { pair } = entry;
-    if (pair.kind === 'unattributed') return;
-    this.#size++;
-    this.#local.add(pair.localAddress, entry);
-    this.#cgroup.add(pair.cgroupId, entry);
-    if (pair.kind !== 'pair') return;
-    this.#remote.add(pair.remoteAddress, entry);
-    if (pair.dialledAddress !== '') this.#remote.add(pair.dialledAddress, entry);
-    this.#view.add(viewKey(pair.role, pair.localAddress, pair.remoteAddress, pair.servicePort), entry);
+    const { kind, localAddress, remoteAddress, dialledAddress } = entry.pair;
+    if (kind === 'unattributed') return;
+    const local = this.#use(localAddress);
+    const remote = kind === 'pair' ? this.#use(remoteAddress) : undefined;
+    const dialled = kind === 'pair' && dialledAddress !== '' ? this.#use(dialledAddress) : undefined;
+    if (local.locals++ === 0) for (const other of remotesOf(local)) this.#views.add(viewKey(other.pair), other);
+    if (remote) remote.others = withValue(remote.others, entry);
+    if (dialled) dialled.others = withValue(dialled.others, entry);
+    if (remote && remote.locals > 0) this.#views.add(viewKey(entry.pair), entry);
+    entry.place = { position: this.#entries.length, local, remote, dialled };
+    this.#entries.push(entry);
   }
 
+  /** No-op if the index does not have it. */
   delete(entry: Entry): void {
-    const { pair } = entry;
-    if (pair.kind === 'unattributed') return;
-    this.#size--;
-    this.#local.delete(pair.localAddress, entry);
-    this.#cgroup.delete(pair.cgroupId, entry);
-    if (pair.kind !== 'pair') return;
-    this.#remote.delete(pair.remoteAddress, entry);
-    if (pair.dialledAddress !== '') this.#remote.delete(pair.dialledAddress, entry);
-    this.#view.delete(viewKey(pair.role, pair.localAddress, pair.remoteAddress, pair.servicePort), entry);
+    const { place } = entry;
+    if (!place) return;
+    const { position, local, remote, dialled } = place;
+    entry.place = undefined;
+    const last = this.#entries.pop()!;
+    if (last !== entry) {
+      this.#entries[position] = last;
+      last.place!.position = position;
+    }
+    if (remote && remote.locals > 0) this.#views.delete(viewKey(entry.pair), entry);
+    if (remote) remote.others = withoutValue(remote.others, entry);
+    if (dialled) dialled.others = withoutValue(dialled.others, entry);
+    if (--local.locals === 0) for (const other of remotesOf(local)) this.#views.delete(viewKey(other.pair), other);
+    this.#drop(local);
+    if (remote) this.#drop(remote);
+    if (dialled) this.#drop(dialled);
   }
 
   /** Whether some socket of this node has the address. */
   hasLocal(address: string): boolean {
-    return this.#local.has(address);
+    return (this.#addresses.get(address)?.locals ?? 0) > 0;
   }
 
   /**
    * The entries that may be the other end of this one's connections: opposite role, addresses the other way round, the
    * same service port. An address that is only reachable within its network namespace must be in the same one.
    */
-  *mirrors(entry: Entry): IterableIterator<Entry> {
-    const { role, localAddress, remoteAddress, servicePort, netns } = entry.pair;
-    if (entry.pair.kind !== 'pair') return;
-    const oneNamespace = isLoopback(remoteAddress) || isLoopback(localAddress) || localAddress === remoteAddress;
-    const opposite = role === 'source' ? 'destination' : 'source';
-    for (const other of this.#view.get(viewKey(opposite, remoteAddress, localAddress, servicePort))) {
-      if (other.source === entry.source && (!oneNamespace || other.pair.netns === netns)) yield other;
-    }
+  mirrors(entry: Entry): readonly Entry[] {
+    const { pair, place } = entry;
+    const remote = place ? place.remote : this.#addresses.get(pair.remoteAddress);
+    if (pair.kind !== 'pair' || !remote || remote.locals === 0) return NO_ENTRIES;
+    // What was deleted may have been the last of its local address: then its mirrors are no views.
+    const candidates = place ? this.#views.get(viewKey(pair)) : remotesOf(this.#addresses.get(pair.localAddress));
+    return [...candidates].filter((other) => isMirror(entry, other));
   }
 
-  *concernedBy(change: DirectoryChange): IterableIterator<Entry> {
-    for (const address of change.addresses) yield* this.#at(address);
-    for (const cgroup of change.cgroups) yield* this.#cgroup.get(cgroup);
-    for (const { address, length } of change.ranges) {
-      for (const remote of this.#remote.keys()) {
-        const sameFamily = remote.includes(':') === address.includes(':');
-        if (sameFamily && maskAddress(remote, length) === maskAddress(address, length)) yield* this.#remote.get(remote);
+  *concernedBy({ addresses, cgroups, ranges }: DirectoryChange): IterableIterator<Entry> {
+    let isHere = cgroups.size > 0;
+    for (const address of addresses) {
+      const use = this.#addresses.get(address);
+      if (!use) continue;
+      isHere ||= use.locals > 0;
+      yield* valuesOf(use.others);
+    }
+    if (isHere) {
+      for (const entry of this.#entries) {
+        if (addresses.has(entry.pair.localAddress) || cgroups.has(entry.pair.cgroupId)) yield entry;
+      }
+    }
+    for (const { address, length } of ranges) {
+      for (const use of this.#addresses.values()) {
+        const sameFamily = use.address.includes(':') === address.includes(':');
+        if (sameFamily && maskAddress(use.address, length) === maskAddress(address, length))
+          yield* valuesOf(use.others);
       }
     }
   }
 
-  /** Those whose local end is in one of these network namespaces. Looks at every entry. */
+  /** Those whose local end is in one of these network namespaces. */
   *inNamespaces(namespaces: ReadonlySet<number>): IterableIterator<Entry> {
-    for (const entry of this.all()) if (namespaces.has(entry.pair.netns)) yield entry;
+    for (const entry of this.#entries) if (namespaces.has(entry.pair.netns)) yield entry;
   }
 
-  *all(): IterableIterator<Entry> {
-    for (const cgroup of this.#cgroup.keys()) yield* this.#cgroup.get(cgroup);
+  all(): Iterable<Entry> {
+    return this.#entries;
   }
 
-  *#at(address: string): IterableIterator<Entry> {
-    yield* this.#local.get(address);
-    yield* this.#remote.get(address);
+  #use(address: string): AddressUse {
+    let use = this.#addresses.get(address);
+    if (!use) {
+      use = { address, locals: 0, others: undefined };
+      this.#addresses.set(address, use);
+    }
+    return use;
+  }
+
+  #drop(use: AddressUse): void {
+    if (use.locals === 0 && use.others === undefined) this.#addresses.delete(use.address);
   }
 }
 
-const viewKey = (role: string, local: string, remote: string, port: number): string =>
-  `${role} ${local} ${remote} ${port}`;
+/** Those that have the address at their other end, without those that dialled it and met another. */
+function remotesOf(use: AddressUse | undefined): readonly Entry[] {
+  return [...valuesOf(use?.others)].filter(({ pair }) => pair.remoteAddress === use!.address);
+}
+
+/** The client's address, the server's, and its port: the same for both views of a connection. */
+function viewKey({ role, localAddress, remoteAddress, servicePort }: Pair): string {
+  const [client, server] = role === 'source' ? [localAddress, remoteAddress] : [remoteAddress, localAddress];
+  return `${client} ${server} ${servicePort}`;
+}
+
+function isMirror(one: Entry, other: Entry): boolean {
+  const { role, localAddress, remoteAddress, servicePort, netns } = one.pair;
+  const opposite =
+    other.pair.role !== role && other.pair.localAddress === remoteAddress && other.pair.remoteAddress === localAddress;
+  if (!opposite || other.pair.servicePort !== servicePort || other.source !== one.source) return false;
+  const oneNamespace = isLoopback(remoteAddress) || isLoopback(localAddress) || localAddress === remoteAddress;
+  return !oneNamespace || other.pair.netns === netns;
+}

@@ -13,18 +13,21 @@ const HBONE_PORT = 15_008;
 
 /** `mutual_tls` only where both ends are workloads of the mesh that speak HBONE, and the port is theirs for it. */
 export function securityPolicy(
-  { servicePort }: Pick<Pair, 'servicePort'>,
+  pair: Pick<Pair, 'servicePort'>,
   one: Holder | undefined,
   other: Holder | undefined,
 ): Peers['securityPolicy'] {
-  const tunnel = servicePort === HBONE_PORT && one?.object.hbone === true && other?.object.hbone === true;
+  const tunnel = mayBeTunnel(pair) && one?.object.hbone === true && other?.object.hbone === true;
   return tunnel ? 'mutual_tls' : 'unknown';
 }
+
+/** Whether a connection to that port may be a tunnel, whoever is at its ends. */
+export const mayBeTunnel = ({ servicePort }: Pick<Pair, 'servicePort'>): boolean => servicePort === HBONE_PORT;
 
 /**
  * Whether the socket is one end of that workload's tunnels. The node's proxy makes it, in its own cgroup but with the
  * address of the workload for which it acts: there the address tells more than the cgroup.
  */
-export function actsFor({ servicePort }: Pick<Pair, 'servicePort'>, holder: Holder | undefined): boolean {
-  return servicePort === HBONE_PORT && holder?.object.hbone === true;
+export function actsFor(pair: Pick<Pair, 'servicePort'>, holder: Holder | undefined): boolean {
+  return mayBeTunnel(pair) && holder?.object.hbone === true;
 }

@@ -9,30 +9,34 @@ import { UNNAMED_FIELDS, WORKLOAD_FIELDS, type WorkloadFields, type WorkloadPool
 /** Raised when the layout changes; labels of another version are read over, and the slot is named anew. */
 const VERSION = 1;
 
-/** A workload's part of the text, made once: a flood of new slots has few local ends. */
-const WORKLOAD_TEXTS = new WeakMap<Workload, string>();
+/** The parts of the text, each made once: a flood of new slots has few local ends and few services. */
+const TEXTS = new WeakMap<Workload | Service | LocalContainer, string>();
 
 /** JSON, put together by hand from parts that are JSON. */
 export function formatLabels({ reporter, source, destination, service, securityPolicy, container }: Peers): string {
-  const ends = `${source ? `"source":${workloadText(source)},` : ''}${destination ? `"destination":${workloadText(destination)},` : ''}`;
-  const dialled = service ? `"service":${serviceText(service)},` : '';
-  const within = container ? `"container":${containerText(container)},` : '';
+  const ends = `${source ? `"source":${partText(source, workloadText)},` : ''}${destination ? `"destination":${partText(destination, workloadText)},` : ''}`;
+  const dialled = service ? `"service":${partText(service, serviceText)},` : '';
+  const within = container ? `"container":${partText(container, containerText)},` : '';
   return `{"version":${VERSION},"reporter":"${reporter}",${ends}${dialled}${within}"securityPolicy":"${securityPolicy}"}`;
 }
 
 function workloadText(workload: Workload): string {
-  let text = WORKLOAD_TEXTS.get(workload);
-  if (text === undefined) {
-    const { goneSinceMs: _, ...fields } = workload;
-    text = JSON.stringify(fields);
-    WORKLOAD_TEXTS.set(workload, text);
-  }
-  return text;
+  const { goneSinceMs: _, ...fields } = workload;
+  return JSON.stringify(fields);
 }
 
 const serviceText = ({ hostname, name, namespace }: Service): string => JSON.stringify({ hostname, name, namespace });
 
 const containerText = ({ podUid, containerId }: LocalContainer): string => JSON.stringify({ podUid, containerId });
+
+function partText<T extends Workload | Service | LocalContainer>(part: T, textOf: (part: T) => string): string {
+  let text = TEXTS.get(part);
+  if (text === undefined) {
+    text = textOf(part);
+    TEXTS.set(part, text);
+  }
+  return text;
+}
 
 /** undefined if the text is none of ours, whatever it is. */
 export function parseLabels(text: string, pool: WorkloadPool): Peers | undefined {

@@ -83,19 +83,26 @@ export class MetricsOutlet implements Consumer<PairBatch> {
     const { count, slot, generation, values, stride } = batch;
     const peers = this.#peers;
     peers.length = 0;
-    this.#rows.clear(stride);
     for (let row = 0; row < count; row++) {
       const labels = table.labelled(slot[row]!, generation[row]!);
       const entry = labels ? undefined : table.entry(slot[row]!, generation[row]!);
       if (entry) {
+        // Only with the first of these the others need a batch of their own.
+        if (peers.length === row) this.#copy(batch, row);
         this.#hold(entry, values, row * stride, stride);
         continue;
       }
+      if (peers.length < row) this.#rows.push(slot[row]!, generation[row]!, values, row * stride);
       // Without labels and entry the receiver no longer knows the pair. Its counts are still somebody's.
       peers.push(labels ?? this.#namer.nobody('source'));
-      this.#rows.push(slot[row]!, generation[row]!, values, row * stride);
     }
     return peers.length === count ? batch : this.#rows.batch(batch.timeNs, batch.source);
+  }
+
+  /** Begins a batch of our own with the first rows of this one. */
+  #copy({ slot, generation, values, stride }: PairBatch, count: number): void {
+    this.#rows.clear(stride);
+    for (let row = 0; row < count; row++) this.#rows.push(slot[row]!, generation[row]!, values, row * stride);
   }
 
   #hold(entry: Entry, values: Float64Array, at: number, stride: number): void {

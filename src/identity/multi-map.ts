@@ -1,6 +1,13 @@
 /** A map from a key to several values that spends no set on the many keys that have one. */
+import { type OneOrMany, valuesOf, withoutValue, withValue } from './one-or-many.ts';
+
 export class MultiMap<K, V extends object> {
-  readonly #map = new Map<K, V | Set<V>>();
+  readonly #map = new Map<K, OneOrMany<V>>();
+
+  /** Keys with a value. */
+  get size(): number {
+    return this.#map.size;
+  }
 
   has(key: K): boolean {
     return this.#map.has(key);
@@ -12,29 +19,22 @@ export class MultiMap<K, V extends object> {
 
   add(key: K, value: V): void {
     const held = this.#map.get(key);
-    if (held === undefined) this.#map.set(key, value);
-    else if (held instanceof Set) held.add(value);
-    else if (held !== value) this.#map.set(key, new Set([held, value]));
+    const now = withValue(held, value);
+    if (now !== held) this.#map.set(key, now);
   }
 
   delete(key: K, value: V): void {
-    const held = this.#map.get(key);
-    if (held === value) this.#map.delete(key);
-    else if (held instanceof Set && held.delete(value) && held.size === 0) this.#map.delete(key);
+    if (withoutValue(this.#map.get(key), value) === undefined) this.#map.delete(key);
   }
 
   /** The first value of the key that `is` holds for. */
   find(key: K, is: (value: V) => boolean): V | undefined {
-    const held = this.#map.get(key);
-    if (held === undefined) return undefined;
-    if (!(held instanceof Set)) return is(held) ? held : undefined;
-    for (const value of held) if (is(value)) return value;
+    for (const value of this.get(key)) if (is(value)) return value;
     return undefined;
   }
 
-  *get(key: K): IterableIterator<V> {
-    const held = this.#map.get(key);
-    if (held instanceof Set) yield* held;
-    else if (held !== undefined) yield held;
+  /** Values may be deleted while they are looked at. */
+  get(key: K): Iterable<V> {
+    return valuesOf(this.#map.get(key));
   }
 }

@@ -10,9 +10,9 @@ import type { Directory, DirectoryChange } from './directory.ts';
 import { type Entry, localEnd, remoteEnd } from './entry.ts';
 import type { EntryIndex } from './entry-index.ts';
 import { formatLabels, parseLabels } from './labels.ts';
-import type { Resolution, Resolver } from './resolver.ts';
+import type { Certainty, Resolution, Resolver } from './resolver.ts';
 import { SlotTable } from './slot-table.ts';
-import type { Peers, Service } from './types.ts';
+import type { Peers, Service, Workload } from './types.ts';
 
 /**
  * Slots that may wait at once. A waiting slot costs a row of pair fields (0.7 KiB) in each metrics pipeline. One more
@@ -83,7 +83,8 @@ export class Namer {
       deadlineMs: undefined,
       joined: false,
       renewed: false,
-      heldByUse: [],
+      heldByUse: NO_WORKLOADS,
+      place: undefined,
       active: 0,
     };
     const old = table.put(entry);
@@ -164,7 +165,7 @@ export class Namer {
 
   #tryLabel(entry: Entry): boolean {
     const resolution = this.#parts.resolver.resolve(entry, { atMs: entry.createdMs, force: false });
-    const settled = [resolution.local, resolution.remote].every((end) => end === 'known' || end === 'never');
+    const settled = isSettled(resolution.local) && isSettled(resolution.remote);
     if (settled) this.#label(entry, resolution, 'unknown');
     return settled;
   }
@@ -178,10 +179,11 @@ export class Namer {
     entry.deadlineMs = undefined;
     entry.joined = resolution.joined;
     this.table(entry.source).label(entry, resolution.peers, resolution.heldByUse);
-    for (const end of [resolution.peers.source, resolution.peers.destination]) {
-      this.#parts.lookups[end ? 'known' : unknownAs].add(1);
-    }
-    entry.source.remember(entry.pair.slot, entry.pair.generation, formatLabels(resolution.peers));
+    const { lookups } = this.#parts;
+    const { peers } = resolution;
+    lookups[peers.source ? 'known' : unknownAs].add(1);
+    lookups[peers.destination ? 'known' : unknownAs].add(1);
+    entry.source.remember(entry.pair.slot, entry.pair.generation, () => formatLabels(peers));
   }
 
   #wait(entry: Entry): void {
@@ -277,6 +279,10 @@ export class Namer {
     entry.renewed = true;
   }
 }
+
+const NO_WORKLOADS: readonly Workload[] = [];
+
+const isSettled = (end: Certainty): boolean => end === 'known' || end === 'never';
 
 const nobody = (reporter: Role): Peers => ({
   reporter,

@@ -7,7 +7,7 @@ import type { Directory, Holder, Shelf } from './directory.ts';
 import { type Entry, localEnd } from './entry.ts';
 import type { EntryIndex } from './entry-index.ts';
 import { securityPolicy } from './hbone.ts';
-import { isOwnContainer, type LocalEndParts, LocalEnds, type Question } from './local-ends.ts';
+import { isOwnContainer, LocalEnd, type LocalEndParts, type Question } from './local-end.ts';
 import type { NodeAddresses } from './node-addresses.ts';
 import type { ServiceObject } from './objects.ts';
 import type { LocalContainer, Peers, Service, Workload } from './types.ts';
@@ -17,7 +17,7 @@ import type { LocalContainer, Peers, Service, Workload } from './types.ts';
  * `unsure`: cannot be told at the moment (a source has no state yet, a cgroup is being looked up, the other view of the
  * connection has not come).
  */
-type Certainty = 'known' | 'never' | 'absent' | 'unsure';
+export type Certainty = 'known' | 'never' | 'absent' | 'unsure';
 
 interface End {
   readonly certainty: Certainty;
@@ -38,6 +38,8 @@ export interface Resolution {
   readonly heldByUse: readonly Workload[];
 }
 
+const NO_WORKLOADS: readonly Workload[] = [];
+
 const NEVER: End = { certainty: 'never' };
 const ABSENT: End = { certainty: 'absent' };
 const UNSURE: End = { certainty: 'unsure' };
@@ -50,22 +52,20 @@ export interface ResolverParts extends LocalEndParts {
 
 export class Resolver {
   readonly #parts: ResolverParts;
-  readonly #localEnds: LocalEnds;
   readonly #mayComeToKnow: boolean;
 
   constructor(parts: ResolverParts) {
     this.#parts = parts;
-    this.#localEnds = new LocalEnds(parts);
     this.#mayComeToKnow = parts.sources.some((source) => source.namesRemoteEnds);
   }
 
   resolve(entry: Entry, question: Question): Resolution {
     const { pair } = entry;
+    const isClient = pair.role === 'source';
     const local = this.#local(pair, question);
-    const client = pair.role === 'source' ? local.workload : undefined;
-    const remote = this.#remote(entry, question, client?.namespace);
-    const [source, destination] = pair.role === 'source' ? [local, remote] : [remote, local];
-    const { container } = local;
+    const remote = this.#remote(entry, question, isClient ? local.workload?.namespace : undefined);
+    const source = isClient ? local : remote;
+    const destination = isClient ? remote : local;
     return {
       peers: {
         reporter: pair.role,
@@ -73,21 +73,22 @@ export class Resolver {
         destination: destination.workload,
         service: this.#service(pair, destination.holder, source.workload?.namespace),
         securityPolicy: securityPolicy(pair, local.holder, remote.holder),
-        ...(container && { container }),
+        container: local.container,
       },
       local: local.certainty,
       remote: remote.certainty,
       joined: remote.via === 'join',
-      heldByUse: [local, remote].flatMap((end) => (end.heldByUse && end.workload ? [end.workload] : [])),
+      heldByUse: heldByUse(local, remote),
     };
   }
 
   /** Source after source; a source without state is waited for, not passed over. */
   #local(pair: Pair, question: Question): End {
     if (pair.kind === 'unattributed') return NEVER;
-    const container = this.#localEnds.container(pair, question.atMs);
+    const end = new LocalEnd(this.#parts, pair, question);
+    const { container } = end;
     for (const source of this.#parts.sources) {
-      const holder = this.#localEnds.holder(source, pair, container, question);
+      const holder = end.holder(source);
       if (holder === 'unsure') return UNSURE;
       if (holder) {
         const own = container && isOwnContainer(pair, holder, container) ? container : undefined;
@@ -126,24 +127,24 @@ export class Resolver {
    * are in no pair, so two programs that talk to one server from one address cannot be told apart there: `never`.
    */
   #join(entry: Entry, question: Question): End {
-    const found = new Set<Workload>();
     let end: End | undefined;
+    let several = false;
     let unsure = false;
     for (const other of this.#parts.index.mirrors(entry)) {
       if (other.renewed || other.source.pair(other.pair.slot, other.pair.generation) === undefined) continue;
       const theirs = this.#endOf(other, question);
       if (theirs.workload) {
-        found.add(theirs.workload);
+        several ||= end !== undefined && end.workload !== theirs.workload;
         end = theirs;
       } else unsure ||= theirs.certainty !== 'never';
     }
-    if (found.size > 1) return NEVER;
+    if (several) return NEVER;
     if (unsure && !question.force) return UNSURE;
     if (end) return { ...end, certainty: 'known', via: 'join' };
     // That a view which named this entry is over says nothing new about it.
     const { remoteAddress } = entry.pair;
     const mayCome =
-      entry.joined || this.#parts.nodeAddresses.has(remoteAddress) || this.#parts.index.hasLocal(remoteAddress);
+      entry.joined || this.#parts.index.hasLocal(remoteAddress) || this.#parts.nodeAddresses.has(remoteAddress);
     return mayCome ? UNSURE : ABSENT;
   }
 
@@ -170,16 +171,15 @@ export class Resolver {
   /** The service that was dialled: by exact VIP, by the server's target port, by the longest prefix. One rule for both ends. */
   #service(pair: Pair, server: Holder | undefined, clientNamespace: string | undefined): Service | undefined {
     const { address, port } = dialled(pair);
-    const shelves = this.#parts.sources.map((source) => source.shelf);
     if (address !== '') {
-      for (const shelf of shelves) {
+      for (const { shelf } of this.#parts.sources) {
         const exact = shelf.services.byAddress(shelf.network, address, clientNamespace, port);
         if (exact) return exact.service;
       }
     }
     if (server) return server.shelf.services.byTargetPort(server, pair.servicePort)?.service;
     if (address === '') return undefined;
-    for (const shelf of shelves) {
+    for (const { shelf } of this.#parts.sources) {
       const covering = shelf.services.byPrefix(shelf.network, address, clientNamespace, port);
       if (covering) return covering.service;
     }
@@ -193,6 +193,11 @@ export class Resolver {
       services.byPrefix(network, address, clientNamespace, port)
     );
   }
+}
+
+function heldByUse(one: End, other: End): readonly Workload[] {
+  if (!one.heldByUse && !other.heldByUse) return NO_WORKLOADS;
+  return [one, other].flatMap((end) => (end.heldByUse && end.workload ? [end.workload] : []));
 }
 
 /** Where the service was asked for: what the application dialled, else the server's own address. */

@@ -2,13 +2,11 @@
  * The services of one shelf: by virtual address, and by the target port of a workload that backs them. Services are
  * looked up as they are now: their addresses are not reused within the seconds that a record takes.
  */
-import { fullLength, maskAddress } from '../semconv/address.ts';
 import type { Holder } from './directory.ts';
-import type { PortMap, ServiceKey, ServiceObject, Vip } from './objects.ts';
+import type { ServiceKey, ServiceObject } from './objects.ts';
 import type { Workload } from './types.ts';
+import { VipTable } from './vip-table.ts';
 import { UNNAMED_FIELDS, WORKLOAD_FIELDS, type WorkloadFields, type WorkloadPool } from './workload-pool.ts';
-
-const NO_PORTS: PortMap = new Map();
 
 const byKey = (a: ServiceObject, b: ServiceObject): number => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0);
 
@@ -26,13 +24,11 @@ const byDialling = (a: ServiceObject, b: ServiceObject): number =>
 export class ServiceIndex {
   readonly #pool: WorkloadPool;
   readonly #byKey = new Map<ServiceKey, ServiceObject>();
-  /** `network/address/length` → claimants. */
-  readonly #byVip = new Map<string, Set<ServiceObject>>();
-  /** Prefix lengths in use below the full one, with how many claims each has. */
-  readonly #lengths = new Map<number, number>();
+  /** By network. */
+  readonly #vips = new Map<string, VipTable>();
   readonly #endpoints = new Map<ServiceKey, Set<Holder>>();
-  /** What `endpointsWorkload` found, by service and port; dropped when either changes. */
-  readonly #common = new Map<ServiceKey, Map<number, Workload | undefined>>();
+  /** What `endpointsWorkload` found, by service and port (null: nobody); dropped when either changes. */
+  readonly #common = new Map<ServiceKey, Map<number, Workload | null>>();
 
   constructor(pool: WorkloadPool) {
     this.#pool = pool;
@@ -54,9 +50,9 @@ export class ServiceIndex {
     this.delete(object.key);
     this.#byKey.set(object.key, object);
     for (const vip of object.vips) {
-      const claimants = this.#byVip.get(vipKey(vip)) ?? new Set();
-      this.#byVip.set(vipKey(vip), claimants.add(object));
-      if (vip.length < fullLength(vip.address)) this.#countLength(vip.length, 1);
+      const table = this.#vips.get(vip.network) ?? new VipTable();
+      this.#vips.set(vip.network, table);
+      table.add(vip, object);
     }
     this.#forgetCommon(object.key);
   }
@@ -66,10 +62,9 @@ export class ServiceIndex {
     if (!object) return;
     this.#byKey.delete(key);
     for (const vip of object.vips) {
-      const claimants = this.#byVip.get(vipKey(vip));
-      claimants?.delete(object);
-      if (claimants?.size === 0) this.#byVip.delete(vipKey(vip));
-      if (vip.length < fullLength(vip.address)) this.#countLength(vip.length, -1);
+      const table = this.#vips.get(vip.network);
+      table?.delete(vip, object);
+      if (table?.isEmpty) this.#vips.delete(vip.network);
     }
     this.#forgetCommon(key);
   }
@@ -102,7 +97,7 @@ export class ServiceIndex {
     clientNamespace: string | undefined,
     port?: number,
   ): ServiceObject | undefined {
-    return preferred(this.#claimants({ network, address, length: fullLength(address) }, port), clientNamespace);
+    return this.#vips.get(network)?.exact(address, clientNamespace, port);
   }
 
   /** The service with the longest prefix that covers this address; of several as `byAddress`. */
@@ -112,12 +107,7 @@ export class ServiceIndex {
     clientNamespace: string | undefined,
     port?: number,
   ): ServiceObject | undefined {
-    for (const length of [...this.#lengths.keys()].sort((a, b) => b - a)) {
-      if (length >= fullLength(address)) continue;
-      const claimants = this.#claimants({ network, address: maskAddress(address, length), length }, port);
-      if (claimants.length > 0) return preferred(claimants, clientNamespace);
-    }
-    return undefined;
+    return this.#vips.get(network)?.covering(address, clientNamespace, port);
   }
 
   /** The service of this workload whose target port is `port`: one with a virtual address before others, then lowest FQDN. */
@@ -125,7 +115,7 @@ export class ServiceIndex {
     let best: ServiceObject | undefined;
     for (const key of holder.object.services.keys()) {
       const service = this.#byKey.get(key);
-      if (!service || !targets(service, holder).includes(port)) continue;
+      if (!service || !serves(service, holder, port)) continue;
       if (!best || byDialling(service, best) < 0) best = service;
     }
     return best;
@@ -141,16 +131,23 @@ export class ServiceIndex {
       ports = new Map();
       this.#common.set(object.key, ports);
     }
-    if (!ports.has(port)) {
-      const fields = [...this.endpoints(object.key)]
-        .filter((holder) => target(object, holder, port) > 0)
-        .map((holder) => holder.workload);
-      const common = commonFields(fields);
-      const workload = common && this.#pool.intern(common);
-      if (workload) this.#pool.hold(workload);
+    let workload = ports.get(port);
+    if (workload === undefined) {
+      workload = this.#commonWorkload(object, port);
       ports.set(port, workload);
     }
-    return ports.get(port);
+    return workload ?? undefined;
+  }
+
+  #commonWorkload(object: ServiceObject, port: number): Workload | null {
+    const workloads = [...this.endpoints(object.key)]
+      .filter((holder) => target(object, holder, port) > 0)
+      .map((holder) => holder.workload);
+    const common = commonFields(workloads);
+    if (!common) return null;
+    const workload = this.#pool.intern(common);
+    this.#pool.hold(workload);
+    return workload;
   }
 
   #forgetCommon(key: ServiceKey): void {
@@ -159,35 +156,6 @@ export class ServiceIndex {
     for (const workload of common.values()) if (workload) this.#pool.release(workload);
     this.#common.delete(key);
   }
-
-  #claimants(vip: Vip, port: number | undefined): ServiceObject[] {
-    const key = vipKey(vip);
-    const atPort = (claim: Vip) => claim.port === undefined || port === undefined || claim.port === port;
-    return [...(this.#byVip.get(key) ?? [])].filter(({ vips }) =>
-      vips.some((claim) => vipKey(claim) === key && atPort(claim)),
-    );
-  }
-
-  #countLength(length: number, change: number): void {
-    const count = (this.#lengths.get(length) ?? 0) + change;
-    if (count > 0) this.#lengths.set(length, count);
-    else this.#lengths.delete(length);
-  }
-}
-
-const vipKey = (vip: Vip): string => `${vip.network}/${vip.address}/${vip.length}`;
-
-function preferred(
-  claimants: readonly ServiceObject[],
-  clientNamespace: string | undefined,
-): ServiceObject | undefined {
-  const rank = (object: ServiceObject) =>
-    object.service.namespace !== undefined && object.service.namespace === clientNamespace
-      ? 0
-      : object.canonical
-        ? 1
-        : 2;
-  return [...claimants].sort((a, b) => rank(a) - rank(b) || byKey(a, b))[0];
 }
 
 /** The port on which this workload serves a service port; 0 if it does not. */
@@ -195,11 +163,14 @@ function target(service: ServiceObject, holder: Holder, servicePort: number): nu
   return service.ports.get(servicePort) || holder.object.services.get(service.key)?.get(servicePort) || 0;
 }
 
-function targets(service: ServiceObject, holder: Holder): number[] {
-  const own = holder.object.services.get(service.key) ?? NO_PORTS;
-  const servicePorts = new Set([...service.ports.keys(), ...own.keys()]);
-  // Not 0: a named port that this workload lacks is no port.
-  return [...servicePorts].map((servicePort) => target(service, holder, servicePort)).filter((port) => port > 0);
+/** Whether `port` is the target of one of the service's ports. Never 0: a named port that this workload lacks is none. */
+function serves(service: ServiceObject, holder: Holder, port: number): boolean {
+  if (port === 0) return false;
+  for (const servicePort of service.ports.keys()) if (target(service, holder, servicePort) === port) return true;
+  for (const servicePort of holder.object.services.get(service.key)?.keys() ?? []) {
+    if (target(service, holder, servicePort) === port) return true;
+  }
+  return false;
 }
 
 function commonFields(workloads: readonly Workload[]): WorkloadFields | undefined {

@@ -47,7 +47,7 @@ export interface Peers {
   /** `mutual_tls` only on evidence. */
   readonly securityPolicy: 'mutual_tls' | 'unknown';
   /** Of the local end; absent where its cgroup tells nothing. */
-  readonly container?: LocalContainer;
+  readonly container?: LocalContainer | undefined;
 }
 
 /** A pair batch with a name for each row: peers[i] belongs to row i of `batch`. `restored` rows come first in time, with names of their own. */

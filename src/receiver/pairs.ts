@@ -1,9 +1,11 @@
 /** Reading a slot's `struct pair` (bpf/pair.h). */
-import { addressFromBytes } from '../semconv/address.ts';
+import { addressAt } from '../semconv/address.ts';
 import type { Layout } from './btf.ts';
 import type { SlotMemory } from './slot-memory.ts';
 import { commText, TextCache } from './text-cache.ts';
 import type { Pair, Role, SlotKind } from './types.ts';
+
+const TWO_32 = 2 ** 32;
 
 /** enum slot_kind of bpf/pair.h. */
 const KINDS: readonly SlotKind[] = ['pair', 'coarse', 'unattributed'];
@@ -29,17 +31,18 @@ const UNATTRIBUTED = {
 /** The first slot that is a pair's: FIRST_PAIR_SLOT of bpf/pair.h. */
 export const FIRST_PAIR_SLOT = UNATTRIBUTED_ROLES.length;
 
-export const addressTexts = new TextCache((bytes, at) => addressFromBytes(bytes.subarray(at, at + 16))!);
+export const addressTexts = new TextCache(addressAt);
 export const commTexts = new TextCache(commText);
 
 /** Reads the pair of a slot as it is now. */
 export function createPairReader(slots: SlotMemory, slot: Layout, pair: Layout): (slot: number) => Pair {
   const pairAt = slot.offset('pair');
-  const createdAt = slot.offset('created_ns');
+  const generationAt = slot.offset('generation') >>> 2;
+  const createdAt = slot.offset('created_ns') >>> 2;
   const local = pair.offset('local_ip');
   const remote = pair.offset('remote_ip');
   const cgroup = pair.offset('cgroup_id');
-  const netns = pair.offset('netns');
+  const netns = pair.offset('netns') >>> 2;
   const servicePort = pair.offset('service_port');
   const role = pair.offset('role');
   const kind = pair.offset('kind');
@@ -49,8 +52,10 @@ export function createPairReader(slots: SlotMemory, slot: Layout, pair: Layout):
   return (number) => {
     const words = slots.words(number);
     const bytes = slots.bytes(number);
-    const at = slots.base(number) + pairAt;
-    const generation = slots.generation(number);
+    const base = slots.base(number);
+    const word = base >>> 2;
+    const at = base + pairAt;
+    const generation = words[word + generationAt]!;
     if (number < UNATTRIBUTED_ROLES.length) {
       return {
         ...UNATTRIBUTED,
@@ -60,7 +65,8 @@ export function createPairReader(slots: SlotMemory, slot: Layout, pair: Layout):
       };
     }
     const what = KINDS[bytes[at + kind]!]!;
-    const port = bytes.readUInt16LE(at + dialledPort);
+    const short = (offset: number) => bytes[at + offset]! | (bytes[at + offset + 1]! << 8);
+    const port = short(dialledPort);
     return {
       slot: number,
       generation,
@@ -68,13 +74,13 @@ export function createPairReader(slots: SlotMemory, slot: Layout, pair: Layout):
       role: ROLES[bytes[at + role]!]!,
       localAddress: addressTexts.get(words, bytes, at + local),
       remoteAddress: what === 'pair' ? addressTexts.get(words, bytes, at + remote) : '',
-      servicePort: bytes.readUInt16LE(at + servicePort),
+      servicePort: short(servicePort),
       cgroupId: bytes.readBigUInt64LE(at + cgroup),
-      netns: bytes.readUInt32LE(at + netns),
+      netns: words[(at >>> 2) + netns]!,
       executable: commTexts.get(words, bytes, at + comm),
       dialledAddress: port === 0 ? '' : addressTexts.get(words, bytes, at + dialledIp),
       dialledPort: port,
-      createdNs: Number(bytes.readBigUInt64LE(slots.base(number) + createdAt)),
+      createdNs: words[word + createdAt + 1]! * TWO_32 + words[word + createdAt]!,
     };
   };
 }

@@ -56,11 +56,6 @@ export class SlotHistory {
     }
   }
 
-  labels(slot: number, generation: number): string | undefined {
-    const entry = this.#labels.get(slot);
-    return entry?.generation === generation ? entry.labels : undefined;
-  }
-
   /** Everything that was recycled, by labels. */
   totals(): LabelledTotals[] {
     const sums = new Map([...this.#sums].map(([labels, values]) => [labels, values.slice()]));

@@ -22,7 +22,8 @@ export interface Recycled {
 }
 
 export interface SlotJournal {
-  remember(slot: number, generation: number, labels: string): void;
+  /** `labels` is asked when they are written: it costs more than all else that happens at a slot's first sight. */
+  remember(slot: number, generation: number, labels: () => string): void;
   recall(slot: number, generation: number): string | undefined;
   /** Durable when it resolves. Rejects with TCPL_E_STORAGE: then nothing of these slots is written. */
   recycle(slots: readonly Recycled[]): Promise<void>;
@@ -39,6 +40,13 @@ export interface OpenedSlotJournal {
   readonly told: readonly { slot: number; totals: Float64Array }[];
 }
 
+/** The labels of a slot, made into text when somebody needs it. */
+interface Remembered {
+  readonly slot: number;
+  readonly generation: number;
+  readonly labels: () => string;
+}
+
 /** `mapsId` names the set of maps (Kernel.mapsId), `generationOf` a slot is that of now. Rejects with TCPL_E_STORAGE. */
 export async function openSlotJournal(
   journal: Journal,
@@ -49,9 +57,15 @@ export async function openSlotJournal(
   const head = JSON.stringify({ format: FORMAT, maps: mapsId });
   const isCurrent = (slot: number, generation: number) => generationOf(slot) === generation;
   const { history, entries, foreign } = await read(journal, head);
-  /** Labels only: what has passed is told once and need not be held in memory. */
-  const present = new SlotHistory();
-  for (const entry of history.entries(isCurrent)) if (entry.kind === 'labels') present.apply(entry);
+  /** Labels only, by slot: what has passed is told once and need not be held in memory. */
+  const present = new Map<number, Remembered>();
+  for (const entry of history.entries(isCurrent)) {
+    if (entry.kind === 'labels') present.set(entry.slot, { ...entry, labels: () => entry.labels });
+  }
+  const labelsOf = (slot: number, generation: number) => {
+    const remembered = present.get(slot);
+    return remembered?.generation === generation ? remembered.labels() : undefined;
+  };
   /** Entries written since the last compaction, and those that it left. */
   let written = entries;
   let kept = 0;
@@ -63,13 +77,13 @@ export async function openSlotJournal(
   };
   if (foreign || entries > compactAfter) await compact(history);
 
-  let pending: Entry[] = [];
+  let pending: Remembered[] = [];
   const append = async (also: readonly Entry[]) => {
     const labels = pending;
     if (labels.length + also.length === 0) return;
     pending = [];
     try {
-      await journal.append([...labels, ...also].map(encode));
+      await journal.append([...labels.map(encodeLabels), ...also.map(encode)]);
     } catch (error) {
       pending = [...labels, ...pending];
       throw error;
@@ -85,15 +99,15 @@ export async function openSlotJournal(
     told: history.told(isCurrent),
     journal: {
       remember(slot, generation, labels) {
-        const entry = { kind: 'labels', slot, generation, labels } as const;
-        present.apply(entry);
-        pending.push(entry);
+        const remembered = { slot, generation, labels };
+        present.set(slot, remembered);
+        pending.push(remembered);
       },
-      recall: (slot, generation) => present.labels(slot, generation),
+      recall: labelsOf,
       recycle: (slots) =>
         append(
           slots.flatMap(({ slot, generation, totals }): Entry[] => {
-            const labels = present.labels(slot, generation);
+            const labels = labelsOf(slot, generation);
             /* never named: no pipeline has counted it, so there is no series to restore */
             return labels === undefined ? [] : [{ kind: 'recycled', slot, generation, labels, totals: sparse(totals) }];
           }),
@@ -126,3 +140,6 @@ async function read(
 }
 
 const encode = (entry: Entry) => Buffer.from(JSON.stringify(entry));
+
+const encodeLabels = ({ slot, generation, labels }: Remembered) =>
+  encode({ kind: 'labels', slot, generation, labels: labels() });

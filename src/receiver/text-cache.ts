@@ -2,7 +2,8 @@
  * Texts of fixed-size byte strings in mapped memory (addresses, comm), without making the same string twice: a
  * direct-mapped cache over the four 32-bit words of 16 bytes. A miss costs what the maker costs, a hit a few loads.
  */
-const ENTRIES = 1024;
+const ENTRY_BITS = 12;
+const ENTRIES = 2 ** ENTRY_BITS;
 
 export type TextAt = (bytes: Buffer, at: number) => string;
 
@@ -26,7 +27,7 @@ export class TextCache {
       a ^ Math.imul(b, 0x9e3779b1) ^ Math.imul(c, 0x85ebca6b) ^ Math.imul(d, 0xc2b2ae35),
       0x27d4eb2f,
     );
-    const entry = hash >>> 22;
+    const entry = hash >>> (32 - ENTRY_BITS);
     const key = entry * 4;
     const { keys } = this;
     let text = this.texts[entry];

@@ -47,8 +47,11 @@ export interface PairSource {
    * slot, new ones get a fresh slot. No-op when the generation has passed.
    */
   renew(slot: number, generation: number): void;
-  /** Keeps `labels` (JSON) for the slot beyond the agent's life, if storage is configured. */
-  remember(slot: number, generation: number, labels: string): void;
+  /**
+   * Keeps `labels` (JSON, the same at every call) for the slot beyond the agent's life, if storage is configured: asked
+   * for when they are written, which is not while a batch is handed on.
+   */
+  remember(slot: number, generation: number, labels: () => string): void;
   /** What an earlier agent remembered for this slot of a pinned map. */
   recall(slot: number, generation: number): string | undefined;
   /** Wall-clock time of a kernel time, in nanoseconds since the epoch split so that nothing is lost. */

@@ -25,11 +25,13 @@ export function addressBytes(canonical: string): Uint8Array {
 
 /** The canonical text of 4 or 16 bytes in network order; undefined for any other number of bytes. */
 export function addressFromBytes(bytes: Uint8Array): string | undefined {
-  if (bytes.length === 4) return [bytes[0], bytes[1], bytes[2], bytes[3]].join('.');
-  if (bytes.length !== 16) return undefined;
-  const groups: number[] = [];
-  for (let at = 0; at < 16; at += 2) groups.push((bytes[at]! << 8) | bytes[at + 1]!);
-  return canonicalAddress(groups.map((group) => group.toString(16)).join(':'));
+  if (bytes.length === 4) return ipv4At(bytes, 0);
+  return bytes.length === 16 ? addressAt(bytes, 0) : undefined;
+}
+
+/** The canonical text of the 16 bytes at `at`, which are in network order. */
+export function addressAt(bytes: Uint8Array, at: number): string {
+  return isMappedAt(bytes, at) ? ipv4At(bytes, at + 12) : formatIPv6(groupsAt(bytes, at));
 }
 
 /** 32 or 128: the prefix length of a single address. */
@@ -44,11 +46,11 @@ export function maskAddress(canonical: string, length: number): string {
     bytes[at]! &= 0xff << (8 - kept);
   }
   // Not addressFromBytes: masking must not turn an IPv6 prefix into a v4-mapped address or the other way round.
-  return bytes.length === 4 ? Array.from(bytes).join('.') : formatIPv6(toGroups(bytes));
+  return bytes.length === 4 ? Array.from(bytes).join('.') : formatIPv6(groupsAt(bytes, 0));
 }
 
 /** Reachable only from its own network namespace: 127.0.0.0/8 and ::1. */
-export const isLoopback = (canonical: string): boolean => canonical === '::1' || /^127\.\d+\.\d+\.\d+$/.test(canonical);
+export const isLoopback = (canonical: string): boolean => canonical === '::1' || canonical.startsWith('127.');
 
 function ipv6Groups(text: string): number[] {
   const dotted = /^(.*:)(\d+)\.(\d+)\.(\d+)\.(\d+)$/.exec(text);
@@ -63,9 +65,18 @@ function ipv6Groups(text: string): number[] {
   return [...front, ...new Array<number>(8 - front.length - back.length).fill(0), ...back];
 }
 
-function toGroups(bytes: Uint8Array): number[] {
-  return Array.from({ length: 8 }, (_, at) => (bytes[at * 2]! << 8) | bytes[at * 2 + 1]!);
+function groupsAt(bytes: Uint8Array, at: number): number[] {
+  return Array.from({ length: 8 }, (_, group) => (bytes[at + group * 2]! << 8) | bytes[at + group * 2 + 1]!);
 }
+
+function isMappedAt(bytes: Uint8Array, at: number): boolean {
+  for (let i = at; i < at + 10; i++) if (bytes[i] !== 0) return false;
+  return bytes[at + 10] === 0xff && bytes[at + 11] === 0xff;
+}
+
+/** Joined, not put together by `+`: that would leave a tree of strings to be flattened at the first lookup. */
+const ipv4At = (bytes: Uint8Array, at: number): string =>
+  [bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]].join('.');
 
 const formatIPv4 = (high: number, low: number): string => `${high >> 8}.${high & 255}.${low >> 8}.${low & 255}`;
 

@@ -36,7 +36,7 @@ export interface LogPeers {
   readonly service: { readonly hostname: string } | undefined;
   readonly securityPolicy: 'mutual_tls' | 'unknown';
   /** Of the local end. */
-  readonly container?: { readonly podUid: string | undefined; readonly containerId: string | undefined };
+  readonly container?: { readonly podUid: string | undefined; readonly containerId: string | undefined } | undefined;
 }
 
 export type LogEvent = 'open' | 'close' | 'fail';

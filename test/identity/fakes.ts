@@ -88,8 +88,8 @@ export class FakePairSource implements PairSource {
     this.renewed.push(`${slot}/${generation}`);
   }
 
-  remember(slot: number, generation: number, labels: string): void {
-    this.remembered.set(`${slot}/${generation}`, labels);
+  remember(slot: number, generation: number, labels: () => string): void {
+    this.remembered.set(`${slot}/${generation}`, labels());
   }
 
   recall(slot: number, generation: number): string | undefined {

@@ -31,7 +31,7 @@ const restoredOf = ({ restored }: OpenedSlotJournal) =>
 test('what is remembered is recalled in its generation only, by this agent and the next', async () => {
   const { journal } = await open();
   expect(journal.recall(5, 0)).toBeUndefined();
-  journal.remember(5, 0, 'a');
+  journal.remember(5, 0, () => 'a');
   expect(journal.recall(5, 0)).toBe('a');
   expect(journal.recall(5, 1)).toBeUndefined();
   await journal.flush();
@@ -42,7 +42,7 @@ test('what is remembered is recalled in its generation only, by this agent and t
 
 test('what was not flushed is written at the close', async () => {
   const { journal } = await open();
-  journal.remember(5, 0, 'a');
+  journal.remember(5, 0, () => 'a');
   await journal.close();
   expect(file.closed).toBe(true);
   expect((await open()).journal.recall(5, 0)).toBe('a');
@@ -50,9 +50,9 @@ test('what was not flushed is written at the close', async () => {
 
 test('a recycled slot is restored once by its labels, and its labels are gone', async () => {
   const { journal } = await open();
-  journal.remember(5, 0, 'a');
-  journal.remember(6, 0, 'a');
-  journal.remember(7, 0, 'b');
+  journal.remember(5, 0, () => 'a');
+  journal.remember(6, 0, () => 'a');
+  journal.remember(7, 0, () => 'b');
   await journal.recycle([
     { slot: 5, generation: 0, totals: totals(1, 2 ** 50) },
     { slot: 6, generation: 0, totals: totals(2, 1) },
@@ -78,7 +78,7 @@ test('a slot that was never named has no series to restore', async () => {
 describe('an agent that ends between writing a recycling and zeroing the slot', () => {
   beforeEach(async () => {
     const { journal } = await open();
-    journal.remember(5, 0, 'a');
+    journal.remember(5, 0, () => 'a');
     await journal.recycle([{ slot: 5, generation: 0, totals: totals(3, 4) }]);
   });
 
@@ -109,7 +109,7 @@ describe('an agent that ends between writing a recycling and zeroing the slot', 
 
 test('a slot that moved while its recycling was written is recycled again under its labels', async () => {
   const { journal } = await open();
-  journal.remember(5, 0, 'a');
+  journal.remember(5, 0, () => 'a');
   await journal.recycle([{ slot: 5, generation: 0, totals: totals(1) }]);
   expect(journal.recall(5, 0)).toBe('a');
   await journal.recycle([{ slot: 5, generation: 0, totals: totals(2) }]);
@@ -120,8 +120,8 @@ test('a slot that moved while its recycling was written is recycled again under 
 describe('another set of maps', () => {
   beforeEach(async () => {
     const { journal } = await open();
-    journal.remember(5, 0, 'a');
-    journal.remember(6, 0, 'b');
+    journal.remember(5, 0, () => 'a');
+    journal.remember(6, 0, () => 'b');
     await journal.recycle([{ slot: 6, generation: 0, totals: totals(1) }]);
   });
 
@@ -139,7 +139,7 @@ describe('another set of maps', () => {
 
   test('what is written for it counts', async () => {
     const { journal } = await open('boot/2');
-    journal.remember(5, 0, 'c');
+    journal.remember(5, 0, () => 'c');
     await journal.flush();
     expect((await open('boot/2')).journal.recall(5, 0)).toBe('c');
   });
@@ -148,7 +148,7 @@ describe('another set of maps', () => {
 describe('a journal that refuses', () => {
   test('keeps the labels for the next time, but no recycling: those slots stay and are told again', async () => {
     const { journal } = await open();
-    journal.remember(5, 0, 'a');
+    journal.remember(5, 0, () => 'a');
     file.refuses = true;
     for (let i = 0; i < 3; i++) {
       await expect(journal.recycle([{ slot: 5, generation: 0, totals: totals(1) }])).rejects.toThrow('full');
@@ -156,7 +156,7 @@ describe('a journal that refuses', () => {
     await expect(journal.flush()).rejects.toThrow('full');
     expect(journal.recall(5, 0)).toBe('a');
     file.refuses = false;
-    journal.remember(6, 0, 'b');
+    journal.remember(6, 0, () => 'b');
     await journal.flush();
     const next = await open();
     expect([next.journal.recall(5, 0), next.journal.recall(6, 0)]).toEqual(['a', 'b']);
@@ -166,7 +166,7 @@ describe('a journal that refuses', () => {
 
   test('is closed all the same', async () => {
     const { journal } = await open();
-    journal.remember(5, 0, 'a');
+    journal.remember(5, 0, () => 'a');
     file.refuses = true;
     await expect(journal.close()).rejects.toThrow('full');
     expect(file.closed).toBe(true);
@@ -180,10 +180,10 @@ describe('a journal that refuses', () => {
 
 test('what is remembered while a write is under way is written by the next, once', async () => {
   const { journal } = await open();
-  journal.remember(5, 0, 'a');
+  journal.remember(5, 0, () => 'a');
   file.onAppend = () => {
     file.onAppend = () => {};
-    journal.remember(6, 0, 'b');
+    journal.remember(6, 0, () => 'b');
   };
   await journal.flush();
   await journal.flush();
@@ -195,7 +195,7 @@ test('it stays short however long the agent runs', async () => {
   const { journal } = await open(MAPS, 100);
   for (let generation = 0; generation < 2000; generation++) {
     generations.set(5, generation);
-    journal.remember(5, generation, `labels ${generation % 3}`);
+    journal.remember(5, generation, () => `labels ${generation % 3}`);
     await journal.recycle([{ slot: 5, generation, totals: totals(1, generation) }]);
     generations.set(5, generation + 1);
     await journal.flush();
@@ -231,7 +231,7 @@ test('however often agents are killed and journals compacted, nothing is restore
       let agent = await open(MAPS, 10);
       const recycle = async (slot: number) => {
         const generation = generations.get(slot) ?? 0;
-        agent.journal.remember(slot, generation, `slot ${slot}`);
+        agent.journal.remember(slot, generation, () => `slot ${slot}`);
         await agent.journal.recycle([{ slot, generation, totals: totals(holds[slot]!) }]);
       };
       for (const item of steps) {

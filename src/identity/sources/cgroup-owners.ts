@@ -47,7 +47,7 @@ export class CgroupOwners {
     for (const [id, path] of added) {
       const { podUid, containerId } = cgroupOwner(path);
       if (podUid === undefined && containerId === undefined) continue;
-      this.#byId.begin(id, { podUid, containerId }, this.#walked ? now : Number.NEGATIVE_INFINITY);
+      this.#byId.begin(id, { podUid, containerId }, this.#walked ? now : undefined);
       if (podUid !== undefined) this.#byPod.set(podUid, (this.#byPod.get(podUid) ?? new Set()).add(id));
     }
     this.#walked = true;

@@ -4,7 +4,7 @@
  */
 import type { Pair } from '../receiver/types.ts';
 import type { Holder } from './directory.ts';
-import { actsFor } from './hbone.ts';
+import { actsFor, mayBeTunnel } from './hbone.ts';
 import type { Source } from './source.ts';
 import type { CgroupOwners } from './sources/cgroup-owners.ts';
 import type { CgroupTree } from './sources/cgroup-tree.ts';
@@ -26,38 +26,47 @@ export interface LocalEndParts {
   readonly namespaces: NamespacePods;
 }
 
-export class LocalEnds {
+/** The local end of one pair. Make one for each question. */
+export class LocalEnd {
+  /** By cgroup; where that tells of no pod, by network namespace. */
+  readonly container: LocalContainer | undefined;
   readonly #parts: LocalEndParts;
+  readonly #pair: Pair;
+  readonly #question: Question;
+  /** What the cgroup's path tells. */
+  readonly #owner: LocalContainer | undefined;
 
-  constructor(parts: LocalEndParts) {
+  constructor(parts: LocalEndParts, pair: Pair, question: Question) {
     this.#parts = parts;
-  }
-
-  /** The pod and container by cgroup; where that tells of no pod, by network namespace. Ask once for each question. */
-  container(pair: Pair, atMs: number | undefined): LocalContainer | undefined {
-    const owner = this.#parts.owners.owner(pair.cgroupId, atMs);
-    if (owner?.podUid !== undefined || !this.#parts.sources.some(({ shelf }) => shelf.holdsPods)) return owner;
-    return this.#parts.namespaces.owner(pair.netns, atMs) ?? owner;
+    this.#pair = pair;
+    this.#question = question;
+    this.#owner = parts.owners.owner(pair.cgroupId, question.atMs);
+    this.container = this.#owner?.podUid === undefined ? (this.#byNamespace() ?? this.#owner) : this.#owner;
   }
 
   /** Who it is for this source. `unsure`: its cgroup or its network namespace is being looked up. */
-  holder(
-    { shelf, usesCgroups }: Source,
-    pair: Pair,
-    container: LocalContainer | undefined,
-    { atMs, force }: Question,
-  ): Holder | 'unsure' | undefined {
-    const byAddress = shelf.byAddress(pair.localAddress, atMs);
-    if (actsFor(pair, byAddress)) return byAddress;
-    const byCgroup = shelf.byCgroup(pair.cgroupId, atMs);
+  holder({ shelf, usesCgroups }: Source): Holder | 'unsure' | undefined {
+    const { cgroupId, netns, localAddress } = this.#pair;
+    const { atMs, force } = this.#question;
+    if (mayBeTunnel(this.#pair)) {
+      const served = shelf.byAddress(localAddress, atMs);
+      if (actsFor(this.#pair, served)) return served;
+    }
+    const byCgroup = shelf.byCgroup(cgroupId, atMs, this.#owner);
     if (byCgroup) return byCgroup;
-    if (!force && usesCgroups && this.#parts.cgroups.looking(pair.cgroupId)) return 'unsure';
+    if (!force && usesCgroups && this.#parts.cgroups.looking(cgroupId)) return 'unsure';
+    const byAddress = shelf.byAddress(localAddress, atMs);
     if (!shelf.holdsPods) return byAddress;
-    if (container === undefined && !force && this.#parts.namespaces.looking(pair.netns)) return 'unsure';
-    const pod = container?.podUid;
+    if (this.container === undefined && !force && this.#parts.namespaces.looking(netns)) return 'unsure';
+    const pod = this.container?.podUid;
     if (pod === undefined) return byAddress;
     // An address that the source still gives to another pod has changed hands, and the source will say so.
     return shelf.byPod(pod, atMs) ?? (isOtherPod(byAddress, pod) ? undefined : byAddress);
+  }
+
+  #byNamespace(): LocalContainer | undefined {
+    if (!this.#parts.sources.some(({ shelf }) => shelf.holdsPods)) return undefined;
+    return this.#parts.namespaces.owner(this.#pair.netns, this.#question.atMs);
   }
 }
 
