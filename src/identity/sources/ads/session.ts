@@ -3,7 +3,7 @@
  * routes that they name, asked for in this order. Each response is applied as far as it can be read, then accepted (ACK),
  * or refused with the names of what cannot be read (NACK).
  */
-import { type Breather, createBreather } from '../../slices.ts';
+import { type Breather, breathe } from '../../slices.ts';
 import type { WholeSession } from '../xds/client.ts';
 import { encodeErrorDetail, type RejectedResource, rejectionText } from '../xds/error-detail.ts';
 import { XdsFailure } from '../xds/failure.ts';
@@ -93,7 +93,6 @@ export class AdsSession implements WholeSession {
   }
 
   async receive(bytes: Buffer): Promise<void> {
-    const breathe = createBreather();
     const response = await readResponse(bytes, breathe);
     const { typeUrl, version, nonce } = response;
     const about = [this.#clusters, this.#assignments, this.#listeners, this.#routes].find(

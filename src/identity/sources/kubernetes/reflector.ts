@@ -216,8 +216,10 @@ export class Reflector<T extends Trimmed> {
     }
   }
 
-  #open(verb: 'list' | 'watch', query: URLSearchParams, access: Access, idleMs: number, overdue?: AbortSignal) {
-    const { client, resource } = this.#parts;
+  async #open(verb: 'list' | 'watch', query: URLSearchParams, access: Access, idleMs: number, overdue?: AbortSignal) {
+    const { client, resource, breathe } = this.#parts;
+    // All reflectors begin at once; the first requests of a process are 2 ms each, before their code is compiled.
+    await breathe();
     const signal = overdue ? AbortSignal.any([this.#stop.signal, overdue]) : this.#stop.signal;
     const path = `${resource.path}?${query}`;
     return client.open({ verb, resource: resource.name, group: resource.group, path, idleMs, signal }, access);

@@ -5,7 +5,7 @@
  */
 import { AGENT_METRICS } from '../../../semconv/registry.ts';
 import type { Shelf } from '../../directory.ts';
-import { createBreather } from '../../slices.ts';
+import { breathe } from '../../slices.ts';
 import type { Source, SourceSettings } from '../../source.ts';
 import { inClusterAccess, type ReadAccess } from './access.ts';
 import { type ApiClient, createApiClient } from './api-client.ts';
@@ -37,9 +37,6 @@ export const readAccessOf =
   () =>
     kubeconfig === '' ? inClusterAccess(process.env) : kubeconfigAccess(kubeconfig);
 
-/** Less than others: what an object costs, decoding and all, comes on top. */
-const SLICE_MS = 5;
-
 class KubernetesSource implements Source {
   readonly shelf: Shelf;
   readonly namesRemoteEnds = true;
@@ -59,7 +56,6 @@ class KubernetesSource implements Source {
     this.#readAccess = overrides.readAccess ?? readAccessOf(config);
     this.#client = createApiClient(this.#readAccess);
     this.shelf = directory.addShelf('kubernetes', '');
-    const breathe = createBreather(SLICE_MS);
     this.#cluster = new Cluster({
       shelf: this.shelf,
       names: {
