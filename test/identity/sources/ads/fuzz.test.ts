@@ -115,14 +115,14 @@ describe('mutated responses', () => {
           // What is sent is a request, whatever texts came.
           for (const request of requests.splice(0)) decode('DiscoveryRequest', request);
           clock.advance(1_000);
-          directory.prune(0);
+          directory.prune();
         },
       ),
       { numRuns: RUNS },
     );
     // Nothing is left of the thousands of names that came and went.
     clock.advance(3_600_000);
-    directory.prune(0);
+    directory.prune();
     expect(directory.pool.size).toBe(2);
   });
 });

@@ -84,13 +84,13 @@ export async function fuzz(options: {
       session = await open();
       await say(session, saysRight(state));
       clock.advance(600_000);
-      directory.prune(60_000);
+      directory.prune();
     }
     options.afterEach?.(count);
   }
   await say(await open(), saysRight(state));
   clock.advance(3_600_000);
-  directory.prune(60_000);
+  directory.prune();
   const at = (address: string) => shelf.byAddress(address, undefined)?.workload.name;
   return {
     messages: options.messages,
