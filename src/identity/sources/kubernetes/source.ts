@@ -16,6 +16,7 @@ import { Reflector, type Resource, type Store, TIMING, type Timing } from './ref
 import { RESOURCES } from './resources.ts';
 import { SyncState } from './sync-state.ts';
 import type { Trimmed } from './trimmed.ts';
+import { holdYoungGeneration } from './young-generation.ts';
 
 /** What tests replace. */
 export interface KubernetesOverrides {
@@ -96,6 +97,7 @@ class KubernetesSource implements Source {
     // What is wrong with the configuration itself is told at once; what the server says, in the log and on /readyz.
     await this.#readAccess();
     await this.#settings.cgroups.start();
+    this.#undo.push(holdYoungGeneration());
     this.#observe();
     for (const reflector of this.#reflectors) reflector.start();
   }
