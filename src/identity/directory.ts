@@ -10,6 +10,7 @@ import { ServiceIndex } from './services.ts';
 import type { CgroupOwners } from './sources/cgroup-owners.ts';
 import { Timeline } from './timeline.ts';
 import type { Workload } from './types.ts';
+import { WideMap } from './wide-map.ts';
 import { WorkloadPool } from './workload-pool.ts';
 
 /** How long an ended claim still answers for connections opened before its end. */
@@ -81,10 +82,10 @@ export class Shelf {
   readonly services: ServiceIndex;
   readonly #directory: Directory;
   readonly #announce: (change: DirectoryChange) => void;
-  readonly #workloads = new Map<string, Holder>();
-  readonly #byAddress = new Timeline<string, Holder>(rankAddressClaims);
+  readonly #workloads = new WideMap<Holder>();
+  readonly #byAddress = new Timeline<string, Holder>(rankAddressClaims, new WideMap());
   readonly #byCgroup = new Timeline<bigint, Holder>(byUid);
-  readonly #byPod = new Timeline<string, Holder>(byUid);
+  readonly #byPod = new Timeline<string, Holder>(byUid, new WideMap());
   #podCount = 0;
   #synced = false;
 

@@ -1,6 +1,13 @@
+import type { MapLike } from './wide-map.ts';
+
 /** A map from a key to several values that spends no set on the many keys that have one. */
 export class MultiMap<K, V extends object> {
-  readonly #map = new Map<K, V | Set<V>>();
+  readonly #map: MapLike<K, V | Set<V>>;
+
+  /** `map`: to be filled, a WideMap where there will be very many keys. */
+  constructor(map: MapLike<K, V | Set<V>> = new Map()) {
+    this.#map = map;
+  }
 
   has(key: K): boolean {
     return this.#map.has(key);

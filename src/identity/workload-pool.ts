@@ -7,6 +7,7 @@
  */
 import { MultiMap } from './multi-map.ts';
 import type { Workload } from './types.ts';
+import { WideMap } from './wide-map.ts';
 
 /** The naming part of a workload: every field but its life. */
 export type WorkloadFields = Omit<Workload, 'goneSinceMs'>;
@@ -46,7 +47,7 @@ export const UNNAMED_FIELDS: Omit<WorkloadFields, 'name'> = {
 export class WorkloadPool {
   readonly #now: () => number;
   /** By pod or, for want of one, by name: few workloads share that, and it is a string that is there already. */
-  readonly #living = new MultiMap<string, Workload>();
+  readonly #living = new MultiMap<string, Workload>(new WideMap());
   readonly #gone = new MultiMap<string, WeakRef<Workload>>();
   /** Of those that several hold, how many. One that lives and is not here has one holder. */
   readonly #shared = new Map<Workload, number>();
