@@ -10,6 +10,7 @@ import { ServiceIndex } from './services.ts';
 import type { CgroupOwners } from './sources/cgroup-owners.ts';
 import { Timeline } from './timeline.ts';
 import type { Workload } from './types.ts';
+import { WideMap } from './wide-map.ts';
 import { WorkloadPool } from './workload-pool.ts';
 
 /** How long an ended claim still answers for connections opened before its end. */
@@ -66,11 +67,11 @@ export class Directory {
     return () => this.#listeners.delete(listener);
   }
 
-  /** Drops tombstones whose time is over, and workloads gone for `keepGoneMs`. */
-  prune(keepGoneMs: number): void {
+  /** Drops tombstones whose time is over, and what nobody refers to any more. */
+  prune(): void {
     for (const shelf of this.#shelves) shelf.prune(this.clock.now() - this.tombstoneMs);
     this.owners?.prune(this.clock.now() - this.tombstoneMs);
-    this.pool.prune(keepGoneMs);
+    this.pool.prune();
   }
 }
 
@@ -81,10 +82,10 @@ export class Shelf {
   readonly services: ServiceIndex;
   readonly #directory: Directory;
   readonly #announce: (change: DirectoryChange) => void;
-  readonly #workloads = new Map<string, Holder>();
-  readonly #byAddress = new Timeline<string, Holder>(rankAddressClaims);
+  readonly #workloads = new WideMap<Holder>();
+  readonly #byAddress = new Timeline<string, Holder>(rankAddressClaims, new WideMap());
   readonly #byCgroup = new Timeline<bigint, Holder>(byUid);
-  readonly #byPod = new Timeline<string, Holder>(byUid);
+  readonly #byPod = new Timeline<string, Holder>(byUid, new WideMap());
   #podCount = 0;
   #synced = false;
 
@@ -127,12 +128,14 @@ export class Shelf {
   /** Adds or replaces the workload of this uid: what it held and holds no more leaves the index. */
   upsertWorkload(object: WorkloadObject): void {
     const old = this.#workloads.get(object.uid);
-    const workload = this.#directory.pool.intern(object.fields);
+    const workload = this.#directory.pool.acquire(object.fields);
     // Held with the fields that all of this naming share: its own copy is not kept.
     const held: WorkloadObject = { ...object, fields: workload };
-    if (old && isDeepStrictEqual(old.object, held)) return;
+    if (old && isDeepStrictEqual(old.object, held)) {
+      this.#directory.pool.release(workload);
+      return;
+    }
     const holder: Holder = { object: held, workload, shelf: this };
-    this.#directory.pool.hold(workload);
     if (old) this.#take(old);
     const fromMs = this.#synced ? this.#directory.clock.now() : undefined;
     this.#workloads.set(object.uid, holder);

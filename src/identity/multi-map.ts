@@ -1,8 +1,14 @@
 /** A map from a key to several values that spends no set on the many keys that have one. */
 import { type OneOrMany, valuesOf, withoutValue, withValue } from './one-or-many.ts';
+import type { MapLike } from './wide-map.ts';
 
 export class MultiMap<K, V extends object> {
-  readonly #map = new Map<K, OneOrMany<V>>();
+  readonly #map: MapLike<K, OneOrMany<V>>;
+
+  /** `map`: to be filled, a WideMap where there will be very many keys. */
+  constructor(map: MapLike<K, OneOrMany<V>> = new Map()) {
+    this.#map = map;
+  }
 
   /** Keys with a value. */
   get size(): number {

@@ -15,11 +15,8 @@ import { CgroupOwners } from './sources/cgroup-owners.ts';
 import { type CgroupChange, type CgroupTree, createCgroupTree } from './sources/cgroup-tree.ts';
 import { createNamespacePods, type NamespacePods } from './sources/namespace-pods.ts';
 
-/** Between two clearings of tombstones and of workloads long gone. */
+/** Between two clearings of tombstones and of workloads that are gone. */
 const PRUNE_INTERVAL_MS = 30_000;
-
-/** A workload gone for so long is forgotten, at least; longer where series live longer. */
-const KEEP_GONE_MS = 3_600_000;
 
 export type { IdentityConfig };
 
@@ -192,7 +189,7 @@ class IdentityProcessor implements Processor {
     let cancel = () => {};
     const plan = () => {
       cancel = this.#clock.schedule(PRUNE_INTERVAL_MS, () => {
-        this.#directory.prune(Math.max(KEEP_GONE_MS, 2 * this.#config.series_ttl));
+        this.#directory.prune();
         plan();
       });
     };

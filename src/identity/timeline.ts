@@ -1,3 +1,5 @@
+import type { MapLike } from './wide-map.ts';
+
 /**
  * Who held a key when. Records arrive after the fact and addresses are reused, so a claim that ended stays for a while
  * as a tombstone and lookups are as of a time.
@@ -30,14 +32,15 @@ class Claim<T> {
 }
 
 export class Timeline<K, T extends object> {
-  readonly #claims = new Map<K, T | Claim<T>[]>();
+  readonly #claims: MapLike<K, T | Claim<T>[]>;
   /** Ended claims in the order of their ends. */
   readonly #tombstones: { readonly key: K; readonly claim: Claim<T> }[] = [];
   readonly #better: (a: T, b: T) => number;
 
-  /** `better`: as for a sort, the one that names a shared key first. */
-  constructor(better: (a: T, b: T) => number) {
+  /** `better`: as for a sort, the one that names a shared key first. `claims`: as the map of a MultiMap. */
+  constructor(better: (a: T, b: T) => number, claims: MapLike<K, T | Claim<T>[]> = new Map()) {
     this.#better = better;
+    this.#claims = claims;
   }
 
   /** `fromMs`: wall-clock ms; undefined: since ever. */

@@ -2,6 +2,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { Directory, type DirectoryChange, type Shelf, TOMBSTONE_MS } from '../../src/identity/directory.ts';
 import { CgroupOwners } from '../../src/identity/sources/cgroup-owners.ts';
 import { FakeCgroups, FakeClock, service, workload } from './fakes.ts';
+import { collectGarbage } from './garbage.ts';
 
 let clock: FakeClock;
 let directory: Directory;
@@ -49,10 +50,10 @@ describe('who held an address when', () => {
     clock.advance(1_000);
     shelf.removeWorkload('a');
     clock.advance(TOMBSTONE_MS);
-    directory.prune(Number.POSITIVE_INFINITY);
+    directory.prune();
     expect(nameAt('10.0.0.5', then)).toBe('a');
     clock.advance(1);
-    directory.prune(Number.POSITIVE_INFINITY);
+    directory.prune();
     expect(nameAt('10.0.0.5', then)).toBeUndefined();
     expect(shelf.byCgroup(7n, then)).toBeUndefined();
   });
@@ -116,7 +117,7 @@ describe('pods', () => {
     expect(nameOf(2n)).toBeUndefined();
     expect(nameOf(2n, then)).toBe('a');
     clock.advance(TOMBSTONE_MS + 1);
-    directory.prune(Number.POSITIVE_INFINITY);
+    directory.prune();
     expect(nameOf(2n, then)).toBeUndefined();
   });
 
@@ -211,14 +212,15 @@ describe('lives', () => {
     expect(held.goneSinceMs).toBeUndefined();
   });
 
-  it('forgets what has been gone for long', () => {
+  it('is forgotten with the last that refers to it', async () => {
     shelf.upsertWorkload(workload({ uid: 'a' }));
+    const first = new WeakRef(shelf.workload('a')!.workload);
     shelf.removeWorkload('a');
-    clock.advance(1_000);
-    directory.prune(1_001);
-    expect(directory.pool.size).toBe(1);
-    directory.prune(1_000);
-    expect(directory.pool.size).toBe(0);
+    await collectGarbage();
+    directory.prune();
+    expect(first.deref()).toBeUndefined();
+    shelf.upsertWorkload(workload({ uid: 'a' }));
+    expect(shelf.workload('a')!.workload.goneSinceMs).toBeUndefined();
   });
 });
 

@@ -1,7 +1,6 @@
 import { networkInterfaces } from 'node:os';
 import { expect, it } from 'vitest';
 import { createNodeAddresses } from '../../src/identity/node-addresses.ts';
-import { createBreather } from '../../src/identity/slices.ts';
 import { canonicalAddress } from '../../src/semconv/address.ts';
 import { FakeClock } from './fakes.ts';
 
@@ -31,14 +30,4 @@ it("reads this machine's own interfaces", () => {
   const addresses = createNodeAddresses(new FakeClock());
   for (const { address } of own) expect(addresses.has(canonicalAddress(address)!)).toBe(true);
   expect(addresses.has('203.0.113.77')).toBe(false);
-});
-
-it('gives the event loop its turn once a slice is over', async () => {
-  let turned = false;
-  setImmediate(() => {
-    turned = true;
-  });
-  await createBreather(0)();
-  expect(turned).toBe(true);
-  expect(createBreather(60_000)()).toBeUndefined();
 });

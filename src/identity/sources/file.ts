@@ -5,7 +5,7 @@
 import type { TcpledgerError } from '../../collector/errors.ts';
 import type { Shelf } from '../directory.ts';
 import { meshWorkload } from '../mesh-workload.ts';
-import { createBreather } from '../slices.ts';
+import { breathe } from '../slices.ts';
 import type { Source, SourceReport, SourceSettings } from '../source.ts';
 import type { FileWorkload } from './file-layout.ts';
 import { readWorkloadFile, type WorkloadFile } from './workload-file.ts';
@@ -109,7 +109,6 @@ class FileSource implements Source {
     this.#byCgroup = workloads.filter(({ cgroupPaths }) => cgroupPaths.length > 0);
     this.#hasPods = workloads.some(({ podUids }) => podUids.length > 0);
     if (this.usesCgroups) await this.#settings.cgroups.start();
-    const breathe = createBreather();
     const serviceKeys = new Set(services.map(({ key }) => key));
     for (const key of this.#services) {
       if (!serviceKeys.has(key)) this.shelf.removeService(key);

@@ -10,7 +10,7 @@
 import type { Logger } from '../../collector/logger.ts';
 import type { Clock } from '../clock.ts';
 import { Misses } from '../misses.ts';
-import { createBreather } from '../slices.ts';
+import { breathe } from '../slices.ts';
 import type { LocalContainer } from '../types.ts';
 import { Processes } from './processes.ts';
 
@@ -136,7 +136,6 @@ class ProcNamespacePods implements NamespacePods {
   }
 
   async #read(): Promise<Map<number, Found>> {
-    const breathe = createBreather();
     const shared = this.#sharedNamespaces();
     const pods = new Map<number, PodProcesses>();
     for (const pid of this.#processes.pids()) {

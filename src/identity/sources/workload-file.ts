@@ -5,7 +5,7 @@ import { TcpledgerError } from '../../collector/errors.ts';
 import { suggestion } from '../../collector/schema/nearest.ts';
 import type { Report } from '../../collector/schema.ts';
 import type { ServiceObject } from '../objects.ts';
-import { createBreather } from '../slices.ts';
+import { breathe } from '../slices.ts';
 import { type FileWorkload, readService, readWorkload } from './file-layout.ts';
 import { readSliced, type TakeItem } from './sliced-yaml.ts';
 
@@ -44,7 +44,6 @@ export async function parseWorkloadFile(text: string, path: string): Promise<Wor
     ['workloads', takeInto(workloads, readWorkload, 'workloads', mistakes)],
     ['services', takeInto(services, readService, 'services', mistakes)],
   ]);
-  const breathe = createBreather();
   const document = await readSliced(text, lines, breathe, takers);
   await breathe();
   if (document.mistakes.length > 0) {

@@ -11,6 +11,7 @@ import type { Shelf } from '../../directory.ts';
 import { MultiMap } from '../../multi-map.ts';
 import type { ServiceKey, WorkloadObject } from '../../objects.ts';
 import type { Breather } from '../../slices.ts';
+import { WideMap } from '../../wide-map.ts';
 import { UNNAMED_FIELDS } from '../../workload-pool.ts';
 import type { Cluster, Endpoint, Naming } from './resources.ts';
 
@@ -33,11 +34,11 @@ interface Occupant {
 export class EndpointTable {
   readonly #shelf: Shelf;
   readonly #groups = new Map<string, Group>();
-  readonly #groupsAt = new MultiMap<string, Group>();
+  readonly #groupsAt = new MultiMap<string, Group>(new WideMap());
   /** Addresses to put together anew. */
   readonly #dirty = new Set<string>();
   /** What the shelf has, by address. */
-  readonly #pushed = new Map<string, readonly WorkloadObject[]>();
+  readonly #pushed = new WideMap<readonly WorkloadObject[]>();
 
   /** The last one made: pods of one service follow each other, and share what they have in common. */
   #last: WorkloadObject | undefined;
@@ -138,7 +139,7 @@ export class EndpointTable {
     const fields = naming.fields ? { ...naming.fields, principal: principal ?? undefined } : NAMELESS;
     const last = this.#last;
     const object: WorkloadObject = {
-      uid: `${address} ${naming.id}`,
+      uid: `${naming.id} ${address}`,
       fields: isDeepStrictEqual(last?.fields, fields) ? last!.fields : fields,
       addresses: [address],
       network: this.#shelf.network,

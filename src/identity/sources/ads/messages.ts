@@ -55,4 +55,11 @@ export function encodeRequest({ typeUrl, version = '', node, names, nonce = '', 
 }
 
 /** The names as a part of requests: each acknowledgement says all of them again. */
-export const encodeNames = (names: readonly string[]): Buffer => new ProtobufWriter().texts(3, names).finish();
+export async function encodeNames(names: readonly string[], breathe: Breather): Promise<Buffer> {
+  const writer = new ProtobufWriter();
+  for (const name of names) {
+    writer.texts(3, [name]);
+    await breathe();
+  }
+  return writer.finish();
+}

@@ -123,6 +123,7 @@ export class MeshModel {
     const turned = await this.#endpoints.flush(breathe);
     for (const address of turned) {
       if (this.#services.isDialled(address)) return this.#rebuildServices(breathe);
+      await breathe();
     }
   }
 

@@ -3,7 +3,7 @@
  * routes that they name, asked for in this order. Each response is applied as far as it can be read, then accepted (ACK),
  * or refused with the names of what cannot be read (NACK).
  */
-import { type Breather, createBreather } from '../../slices.ts';
+import { type Breather, breathe } from '../../slices.ts';
 import type { WholeSession } from '../xds/client.ts';
 import { encodeErrorDetail, type RejectedResource, rejectionText } from '../xds/error-detail.ts';
 import { XdsFailure } from '../xds/failure.ts';
@@ -93,7 +93,6 @@ export class AdsSession implements WholeSession {
   }
 
   async receive(bytes: Buffer): Promise<void> {
-    const breathe = createBreather();
     const response = await readResponse(bytes, breathe);
     const { typeUrl, version, nonce } = response;
     const about = [this.#clusters, this.#assignments, this.#listeners, this.#routes].find(
@@ -109,9 +108,9 @@ export class AdsSession implements WholeSession {
     if (rejected.length === 0) about.version = version;
     this.#answer(about, rejected);
     if (about === this.#clusters) {
-      this.#subscribe(this.#assignments, this.#parts.model.assignmentNames);
-      this.#subscribe(this.#listeners, undefined);
-    } else if (about === this.#listeners) this.#subscribe(this.#routes, this.#parts.model.routeNames);
+      await this.#subscribe(this.#assignments, this.#parts.model.assignmentNames);
+      await this.#subscribe(this.#listeners, undefined);
+    } else if (about === this.#listeners) await this.#subscribe(this.#routes, this.#parts.model.routeNames);
     this.#parts.onApplied(typeUrl);
   }
 
@@ -131,12 +130,12 @@ export class AdsSession implements WholeSession {
   }
 
   /** Asks for the first time, or says which names it wants from now on. */
-  #subscribe(about: Subscription, names: readonly string[] | undefined): void {
+  async #subscribe(about: Subscription, names: readonly string[] | undefined): Promise<void> {
     if (about.asked ? sameNames(about.names, names) : names?.length === 0) return;
     about.namesInDoubt = about.asked;
     about.asked = true;
     about.names = names;
-    about.encodedNames = names && encodeNames(names);
+    about.encodedNames = names && (await encodeNames(names, breathe));
     this.#request(about);
   }
 

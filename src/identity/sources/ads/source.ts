@@ -3,7 +3,7 @@
  * service and the services, by what a sidecar is told; not the names of pods, nor who has the host's network.
  */
 import type { Shelf } from '../../directory.ts';
-import { createBreather } from '../../slices.ts';
+import { breathe } from '../../slices.ts';
 import type { Source, SourceReport, SourceSettings } from '../../source.ts';
 import { XdsClient } from '../xds/client.ts';
 import { endpointText, type XdsConfig } from '../xds/config.ts';
@@ -26,7 +26,6 @@ export async function describeAds(config: XdsConfig, machine?: Machine): Promise
   const target = endpointText(config.endpoint);
   try {
     const request = (node: Buffer) => encodeRequest({ typeUrl: CLUSTERS.typeUrl, node });
-    const breathe = createBreather();
     const response = await readResponse(await probe(config, ADS_METHOD, 'sidecar', request, machine), breathe);
     const { resources, rejected } = await decodeResources(CLUSTERS, response.resources, breathe);
     const services = new Set([...resources.values()].flatMap(({ service }) => service?.key ?? []));

@@ -1,5 +1,5 @@
 /** Delta discovery, the incremental kind of ADS: what is asked, and the envelope of what is answered. */
-import { createBreather } from '../../slices.ts';
+import { breathe } from '../../slices.ts';
 import { encodeErrorDetail, type RejectedResource, rejectionText } from '../xds/error-detail.ts';
 import { FieldSplitter, type SplitField } from '../xds/field-splitter.ts';
 import { MalformedMessage, ProtobufReader } from '../xds/protobuf-reader.ts';
@@ -27,7 +27,6 @@ export async function encodeFirstRequest({ typeUrl, node, subscribe, known }: Fi
   const writer = new ProtobufWriter().bytes(1, node).text(2, typeUrl);
   // A request without names asks for everything: to ask for nothing yet is to ask for it and to take it back.
   if (subscribe !== undefined) writer.texts(3, [EVERYTHING, ...subscribe]).texts(4, [EVERYTHING]);
-  const breathe = createBreather();
   const entry = new ProtobufWriter();
   for (const [name, version] of known) {
     writer.bytes(5, entry.clear().text(1, name).text(2, version).finish());

@@ -6,7 +6,7 @@
 import type { Shelf } from '../../directory.ts';
 import { meshWorkload, type spiffeId } from '../../mesh-workload.ts';
 import type { ServiceKey } from '../../objects.ts';
-import { createBreather } from '../../slices.ts';
+import { breathe } from '../../slices.ts';
 import type { MeshAddress } from './address.ts';
 import { KnownVersions } from './known-versions.ts';
 
@@ -40,7 +40,6 @@ export class MeshState {
 
   /** The first response of a stream is there in full: what it would have had to tell and did not is gone. */
   async firstResponseEnds(): Promise<void> {
-    const breathe = createBreather();
     const gone = this.#unconfirmed;
     this.#unconfirmed = new Set();
     for (const name of gone) {

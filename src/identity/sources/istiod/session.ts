@@ -1,7 +1,7 @@
 /** One delta stream of the workload API: subscribe, apply what comes in slices, answer. */
 import type { Logger } from '../../../collector/logger.ts';
 import type { CounterHandle } from '../../../collector/telemetry.ts';
-import { createBreather } from '../../slices.ts';
+import { breathe } from '../../slices.ts';
 import type { PiecewiseSession, Send } from '../xds/client.ts';
 import { type RejectedResource, rejectionText } from '../xds/error-detail.ts';
 import { FieldSplitter, type SplitField } from '../xds/field-splitter.ts';
@@ -64,7 +64,6 @@ export class AddressSession implements PiecewiseSession {
 
   async receivePieces(response: IncomingMessage): Promise<void> {
     const { state, send, logger, nacks } = this.#parts;
-    const breathe = createBreather();
     const envelope = new ResponseEnvelope();
     const fields = new FieldSplitter();
     const batch = new ResourceBatch(state);

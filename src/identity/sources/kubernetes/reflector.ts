@@ -13,7 +13,6 @@ import { asRecord, asText, type JsonRecord } from './json.ts';
 import { LineFrames } from './line-frames.ts';
 import { ListFrames } from './list-frames.ts';
 import type { Trim, Trimmed } from './trimmed.ts';
-import { holdYoungGeneration } from './young-generation.ts';
 
 /** A resource of the API, and what is kept of its objects. */
 export interface Resource<T extends Trimmed> {
@@ -129,11 +128,8 @@ export class Reflector<T extends Trimmed> {
     while (!this.#stop.signal.aborted) {
       try {
         const access = await this.#parts.client.access();
-        if (this.#version === undefined) {
-          const letGrow = holdYoungGeneration();
-          await this.#list(access).finally(letGrow);
-        }
-        await this.#watch(access);
+        if (this.#version === undefined) await this.#list(access);
+        if (!this.#stop.signal.aborted) await this.#watch(access);
       } catch (error) {
         if (this.#stop.signal.aborted) return;
         const failure = asFailure(error);
@@ -157,7 +153,7 @@ export class Reflector<T extends Trimmed> {
       // From the server's cache, which spares etcd when all agents of a cluster start at once.
       else if (!this.#needsFresh) query.set('resourceVersion', '0');
       const frames = new ListFrames(MAX_OBJECT_BYTES);
-      for await (const chunk of await this.#open('list', query, access, timing.listIdleMs)) {
+      for await (const chunk of await this.#open('list', query, access, timing.listIdleMs, this.#stop.signal)) {
         events.heard();
         for (const json of frames.push(chunk)) {
           const object = this.#trim(parse(json));
@@ -171,7 +167,10 @@ export class Reflector<T extends Trimmed> {
       this.#countOversized(frames.oversized);
       ({ resourceVersion: version, next } = frames.end());
     } while (next !== '');
-    for (const uid of [...store.uids()]) if (!seen.has(uid)) store.remove(uid);
+    for (const uid of [...store.uids()]) {
+      if (!seen.has(uid)) store.remove(uid);
+      await this.#parts.breathe();
+    }
     this.#version = version;
     this.#needsFresh = true;
     events.listed();
@@ -187,7 +186,10 @@ export class Reflector<T extends Trimmed> {
       timeoutSeconds: String(seconds),
     });
     const overdue = new AbortController();
-    const cancel = clock.schedule(seconds * 1000 + timing.watchGraceMs, () => overdue.abort());
+    const cut = () => overdue.abort();
+    const cancel = clock.schedule(seconds * 1000 + timing.watchGraceMs, cut);
+    // Not AbortSignal.any: each watch would leave a reference behind in the signal that outlives them all.
+    this.#stop.signal.addEventListener('abort', cut);
     const began = clock.now();
     try {
       const chunks = await this.#open('watch', query, access, timing.watchIdleMs, overdue.signal);
@@ -206,6 +208,7 @@ export class Reflector<T extends Trimmed> {
       if (!overdue.signal.aborted) throw error;
     } finally {
       cancel();
+      this.#stop.signal.removeEventListener('abort', cut);
       if (clock.now() - began >= timing.healthyWatchMs) this.#backoff.reset();
     }
     if (clock.now() - began < timing.shortWatchMs) {
@@ -216,9 +219,10 @@ export class Reflector<T extends Trimmed> {
     }
   }
 
-  #open(verb: 'list' | 'watch', query: URLSearchParams, access: Access, idleMs: number, overdue?: AbortSignal) {
-    const { client, resource } = this.#parts;
-    const signal = overdue ? AbortSignal.any([this.#stop.signal, overdue]) : this.#stop.signal;
+  async #open(verb: 'list' | 'watch', query: URLSearchParams, access: Access, idleMs: number, signal: AbortSignal) {
+    const { client, resource, breathe } = this.#parts;
+    // All reflectors begin at once; the first requests of a process are 2 ms each, before their code is compiled.
+    await breathe();
     const path = `${resource.path}?${query}`;
     return client.open({ verb, resource: resource.name, group: resource.group, path, idleMs, signal }, access);
   }

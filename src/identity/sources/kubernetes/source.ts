@@ -5,7 +5,7 @@
  */
 import { AGENT_METRICS } from '../../../semconv/registry.ts';
 import type { Shelf } from '../../directory.ts';
-import { createBreather } from '../../slices.ts';
+import { breathe } from '../../slices.ts';
 import type { Source, SourceSettings } from '../../source.ts';
 import { inClusterAccess, type ReadAccess } from './access.ts';
 import { type ApiClient, createApiClient } from './api-client.ts';
@@ -16,6 +16,7 @@ import { Reflector, type Resource, type Store, TIMING, type Timing } from './ref
 import { RESOURCES } from './resources.ts';
 import { SyncState } from './sync-state.ts';
 import type { Trimmed } from './trimmed.ts';
+import { holdYoungGeneration } from './young-generation.ts';
 
 /** What tests replace. */
 export interface KubernetesOverrides {
@@ -37,9 +38,6 @@ export const readAccessOf =
   () =>
     kubeconfig === '' ? inClusterAccess(process.env) : kubeconfigAccess(kubeconfig);
 
-/** Less than others: what an object costs, decoding and all, comes on top. */
-const SLICE_MS = 5;
-
 class KubernetesSource implements Source {
   readonly shelf: Shelf;
   readonly namesRemoteEnds = true;
@@ -59,7 +57,6 @@ class KubernetesSource implements Source {
     this.#readAccess = overrides.readAccess ?? readAccessOf(config);
     this.#client = createApiClient(this.#readAccess);
     this.shelf = directory.addShelf('kubernetes', '');
-    const breathe = createBreather(SLICE_MS);
     this.#cluster = new Cluster({
       shelf: this.shelf,
       names: {
@@ -100,6 +97,7 @@ class KubernetesSource implements Source {
     // What is wrong with the configuration itself is told at once; what the server says, in the log and on /readyz.
     await this.#readAccess();
     await this.#settings.cgroups.start();
+    this.#undo.push(holdYoungGeneration());
     this.#observe();
     for (const reflector of this.#reflectors) reflector.start();
   }

@@ -90,7 +90,7 @@ export async function fuzz({ messages, seed, afterEach }: FuzzOptions): Promise<
     if (got !== expected)
       throw new Error(`seed ${seed}, after ${fed} messages (${kind}):\n${got}\ninstead of\n${expected}`);
     clock.advance(60_000);
-    directory.prune(120_000);
+    directory.prune();
     if (directory.pool.size > 1_000)
       throw new Error(`seed ${seed}: the directory grows: ${directory.pool.size} workloads`);
     afterEach?.(fed);

@@ -88,13 +88,13 @@ export async function fuzz(
       session = await open();
       expectGood(count, state(), good.state);
       clock.advance(600_000);
-      directory.prune(60_000);
+      directory.prune();
     }
     afterEach?.(count);
   }
   await open();
   clock.advance(3_600_000);
-  directory.prune(60_000);
+  directory.prune();
   expectGood(messages, `${directory.pool.size} workloads in the pool`, `${good.pool} workloads in the pool`);
   return { messages, given };
 }
