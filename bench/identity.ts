@@ -134,7 +134,13 @@ async function main(): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'tcpledger-bench-'));
   const path = join(folder, 'workloads.yaml');
   writeFileSync(path, workloadFile());
-  const config = { sources: ['file'], resolve_timeout: 5_000, series_ttl: 900_000, file: { path, network: '' } };
+  const config = {
+    sources: ['file'],
+    resolve_timeout: 5_000,
+    series_ttl: 900_000,
+    conntrack: false,
+    file: { path, network: '' },
+  };
   const identity = createIdentityProcessor(settings, config as Parameters<typeof createIdentityProcessor>[1]);
   let passed = 0;
   const consumer = identity.metrics!(

@@ -83,7 +83,7 @@ export function createRig({ sources = ['file'], nodeAddresses = [], synced = tru
   const pairs = new PairSink();
   const records = new RecordSink();
   const metrics = new MetricsOutlet(pairs, namer, SERIES_TTL_MS);
-  const logs = new LogsOutlet(records, namer);
+  const logs = new LogsOutlet(records, namer, undefined);
   return {
     clock,
     directory,

@@ -16,6 +16,7 @@ import {
   runStatistics,
 } from '../doctor/kernel.ts';
 import { libraries } from '../doctor/libraries.ts';
+import { conntrack } from '../doctor/conntrack.ts';
 import { thisMachine as machine } from '../doctor/machine.ts';
 import { connectHooks, otherProcesses, privileges } from '../doctor/privileges.ts';
 import { render } from '../doctor/render.ts';
@@ -33,7 +34,9 @@ export async function doctor(options: OptionValues): Promise<number> {
   const loads = needed.every((finding) => finding.ok);
   const probed = loads ? await probe() : [connectHooks(machine)];
   // The components bring the kernel loader, which cannot even be read where koffi is missing.
-  const { findings, pins, pods } = has(needed, 'koffi') ? await configuration(configFile(options)) : NOTHING_CONFIGURED;
+  const { findings, pins, pods, conntrack: asked } = has(needed, 'koffi')
+    ? await configuration(configFile(options))
+    : NOTHING_CONFIGURED;
   const all = [
     ...needed,
     ...probed,
@@ -41,6 +44,7 @@ export async function doctor(options: OptionValues): Promise<number> {
     runStatistics(machine),
     controlGroups(machine),
     ...(pods && hasVersionOneGroups(machine) ? [otherProcesses(machine)] : []),
+    ...(asked ? [await trackedConnections()] : []),
     bpfFileSystem(machine, pins),
     ...findings,
   ];
@@ -48,7 +52,7 @@ export async function doctor(options: OptionValues): Promise<number> {
   return exitCode(all);
 }
 
-const NOTHING_CONFIGURED: Configured = { findings: [], pins: false, pods: false };
+const NOTHING_CONFIGURED: Configured = { findings: [], pins: false, pods: false, conntrack: false };
 
 const has = (findings: readonly Finding[], feature: string) =>
   findings.some((finding) => finding.feature === feature && finding.ok);
@@ -57,6 +61,11 @@ const has = (findings: readonly Finding[], feature: string) =>
 async function probe(): Promise<readonly Finding[]> {
   const { probeKernel } = await import('../../receiver/probe.ts');
   return probeKernel();
+}
+
+async function trackedConnections(): Promise<Finding> {
+  const { findObstacle } = await import('../../identity/conntrack/availability.ts');
+  return conntrack(findObstacle());
 }
 
 async function configuration(file: string): Promise<Configured> {
