@@ -38,7 +38,7 @@ describe('configuration', () => {
   it('has defaults for everything', () => {
     const { config, mistakes } = parse('');
     expect(mistakes).toEqual([]);
-    expect(config).toMatchObject({ sources: ['host'], resolve_timeout: 5_000, series_ttl: 900_000 });
+    expect(config).toMatchObject({ sources: ['host'], resolve_timeout: 5_000, series_ttl: 900_000, conntrack: true });
   });
 
   it.each([
@@ -51,6 +51,9 @@ describe('configuration', () => {
     ['{file: {path: a}}', 'processors.identity.file: the source file is not in sources'],
     ['{host: {key: 1}}', 'processors.identity.host.key: unknown key'],
     ['resolve_timeout: 5', 'processors.identity.resolve_timeout: found the number 5'],
+    ['conntrack: sometimes', 'processors.identity.conntrack: found "sometimes"'],
+    ['conntrack: {}', 'processors.identity.conntrack: found a map'],
+    ['contrack: true', 'processors.identity.contrack: unknown key "contrack"'],
     ['series_ttl: 0s', 'processors.identity.series_ttl: found "0s"'],
   ])('%s is a mistake', (text, message) => {
     expect(parse(text).mistakes.join('\n')).toContain(message);

@@ -21,7 +21,7 @@ const OBSTACLES: Readonly<Record<string, Obstacle>> = {
   SILENT: { detail: 'the kernel does not answer' },
   EPERM: { detail: 'CAP_NET_ADMIN is missing', mend: 'grant CAP_NET_ADMIN' },
   EINVAL: NO_MODULE,
-  EOPNOTSUPP: NO_MODULE,
+  ENOTSUP: NO_MODULE,
   EPROTONOSUPPORT: NO_MODULE,
 };
 

@@ -143,7 +143,7 @@ export function readAnswers(bytes: Buffer, length: number): Answer[] {
 function readAnswer(bytes: Buffer, { start, end }: Span, sequence: number): Answer {
   const type = bytes.readUInt16LE(start + 4);
   const body = start + HEADER_BYTES;
-  if (type === NLMSG_ERROR && body + 4 <= end) return { sequence, kind: 'error', errno: -bytes.readInt32LE(body) };
+  if (type === NLMSG_ERROR && body + 4 <= end) return { sequence, kind: 'error', errno: 0 - bytes.readInt32LE(body) };
   if (type === IPCTNL_MSG_CT_NEW && body + FAMILY_BYTES <= end) {
     const attributes = { start: body + FAMILY_BYTES, end };
     const server = sourceOfReply(bytes, attributes);
