@@ -41,17 +41,20 @@ export class LogsOutlet implements Consumer<RecordBatch> {
     const table = this.#namer.table(batch.source);
     let peers: Peers[] = [];
     let unlabelled = 0;
+    let varying = 0;
     for (const { slot, generation } of batch.records) {
-      const labels = table.labelled(slot, generation);
-      if (labels === undefined) {
+      const entry = table.entry(slot, generation);
+      if (entry?.peers === undefined) {
         unlabelled++;
         this.#namer.meet(table, slot, generation);
-      } else peers.push(labels);
+      } else {
+        peers.push(entry.peers);
+        if (entry.backendVaries) varying++;
+      }
     }
     let { records } = batch;
     if (unlabelled > 0) this.#namer.settle();
-    const found = this.#findBackends(records, table);
-    if (unlabelled > 0 || found) [records, peers] = this.#sort(records, table, found);
+    if (unlabelled + varying > 0) [records, peers] = this.#sort(records, table, this.#findBackends(records, table));
     if (records.length > 0) this.next.consume({ records, peers, source: batch.source });
   }
 

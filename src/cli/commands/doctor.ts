@@ -6,6 +6,7 @@ import { VERSION } from '../../build-info.ts';
 import type { OptionValues } from '../arguments.ts';
 import { configFile } from '../config-file.ts';
 import type { Configured } from '../doctor/configured.ts';
+import { conntrack } from '../doctor/conntrack.ts';
 import { exitCode, type Finding } from '../doctor/finding.ts';
 import {
   bpfFileSystem,
@@ -16,7 +17,6 @@ import {
   runStatistics,
 } from '../doctor/kernel.ts';
 import { libraries } from '../doctor/libraries.ts';
-import { conntrack } from '../doctor/conntrack.ts';
 import { thisMachine as machine } from '../doctor/machine.ts';
 import { connectHooks, otherProcesses, privileges } from '../doctor/privileges.ts';
 import { render } from '../doctor/render.ts';
@@ -34,9 +34,12 @@ export async function doctor(options: OptionValues): Promise<number> {
   const loads = needed.every((finding) => finding.ok);
   const probed = loads ? await probe() : [connectHooks(machine)];
   // The components bring the kernel loader, which cannot even be read where koffi is missing.
-  const { findings, pins, pods, conntrack: asked } = has(needed, 'koffi')
-    ? await configuration(configFile(options))
-    : NOTHING_CONFIGURED;
+  const {
+    findings,
+    pins,
+    pods,
+    conntrack: asked,
+  } = has(needed, 'koffi') ? await configuration(configFile(options)) : NOTHING_CONFIGURED;
   const all = [
     ...needed,
     ...probed,

@@ -2,7 +2,7 @@
  * Netlink attributes (linux/netlink.h, struct nlattr): u16 length of header and value, u16 type, the value, padding to
  * four bytes. Numbers of the header are in the machine's order, little-endian on all that the agent runs on.
  */
-export const ATTRIBUTE_HEADER_BYTES = 4;
+const ATTRIBUTE_HEADER_BYTES = 4;
 
 /** NLA_F_NESTED: the value is attributes. */
 const NESTED = 0x8000;
@@ -29,7 +29,7 @@ export interface Span {
 }
 
 /** The value of the first attribute of this type within `span`; undefined where there is none, or only a part of one. */
-export function find(bytes: Buffer, { start, end }: Span, type: number): Span | undefined {
+function find(bytes: Buffer, { start, end }: Span, type: number): Span | undefined {
   for (let at = start; at + ATTRIBUTE_HEADER_BYTES <= end; ) {
     const length = bytes.readUInt16LE(at);
     if (length < ATTRIBUTE_HEADER_BYTES || at + length > end) return undefined;
