@@ -67,7 +67,7 @@ class IdentityProcessor implements Processor {
   readonly #sources: readonly Source[];
   readonly #namer: Namer;
   readonly #conntrack: Conntrack | undefined;
-  readonly #backends: Backends | undefined;
+  readonly #createBackends: () => Backends | undefined;
   readonly #metrics = new Map<string, MetricsOutlet>();
   readonly #logs = new Map<string, LogsOutlet>();
   readonly #undo: (() => void)[] = [];
@@ -108,8 +108,9 @@ class IdentityProcessor implements Processor {
       const kernel = overrides.conntrack ?? conntrackKernel;
       const conntrack = new Conntrack({ kernel, clock, onUnavailable: createConntrackReport(settings) });
       this.#conntrack = conntrack;
-      this.#backends = new Backends({ conntrack, resolver, results: backendCounters(settings) });
-    }
+      const parts = { conntrack, resolver, clock, results: backendCounters(settings) };
+      this.#createBackends = () => new Backends(parts);
+    } else this.#createBackends = () => undefined;
     this.#namer = new Namer({
       clock,
       logger,
@@ -144,7 +145,7 @@ class IdentityProcessor implements Processor {
       known.next = next;
       return known;
     }
-    const outlet = new LogsOutlet(next, this.#namer, this.#backends);
+    const outlet = new LogsOutlet(next, this.#namer, this.#clock, this.#createBackends());
     this.#logs.set(pipeline.id, outlet);
     return outlet;
   }
@@ -166,6 +167,7 @@ class IdentityProcessor implements Processor {
 
   async shutdown(): Promise<void> {
     this.#namer.close();
+    for (const outlet of this.#logs.values()) outlet.flush();
     for (const undo of this.#undo.splice(0)) undo();
     await Promise.all(this.#sources.map((source) => source.shutdown()));
     await this.#cgroups.stop();

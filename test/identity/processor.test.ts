@@ -276,22 +276,27 @@ describe('a processor', () => {
       const one = recordOf(source.add(clock, { remoteAddress: '10.96.0.1', servicePort: 80 }));
       conntrack.track(one, { address: '10.0.1.2', port: 8080 });
       for (let i = 0; i < 2; i++) logs.consume({ source, records: [one] });
-      return { identity, told: records.lines.map(({ peers }) => peers.destination?.name) };
+      clock.advance(1_000);
+      const told = () => records.lines.map(({ peers }) => peers.destination?.name);
+      return { identity, told, again: () => logs.consume({ source, records: [one] }) };
     }
 
     it('has each connection named by connection tracking, which is let go of at the shutdown', async () => {
-      const { identity, told } = await record();
-      expect(told).toEqual(['v2', 'v2']);
+      const { identity, told, again } = await record();
+      expect(told()).toEqual(['v2', 'v2']);
       expect(asked('translated')).toBe(2);
       expect(conntrack.openSockets).toBe(1);
+      again();
+      expect(told()).toHaveLength(2);
       await identity.shutdown(live());
+      expect(told()).toEqual(['v2', 'v2', 'v2']);
       expect(conntrack.openSockets).toBe(0);
       expect(agent.logger.lines).toEqual([]);
     });
 
     it('or not, if it is told not to ask', async () => {
       const { identity, told } = await record(', conntrack: false');
-      expect(told).toEqual([undefined, undefined]);
+      expect(told()).toEqual([undefined, undefined]);
       expect(conntrack.asked).toEqual([]);
       expect(asked('unavailable')).toBeUndefined();
       await identity.shutdown(live());
@@ -300,7 +305,7 @@ describe('a processor', () => {
     it('says once why it cannot ask, and what to do', async () => {
       conntrack.refusal = constants.errno.EPERM;
       const { identity, told } = await record();
-      expect(told).toEqual([undefined, undefined]);
+      expect(told()).toEqual([undefined, undefined]);
       expect(asked('unavailable')).toBe(2);
       clock.advance(600_000);
       expect(agent.logger.lines).toEqual([

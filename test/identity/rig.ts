@@ -78,6 +78,7 @@ export function createRig({ sources = ['file'], nodeAddresses = [], synced = tru
     new Backends({
       conntrack: new Conntrack({ kernel: conntrack, clock, onUnavailable: () => {} }),
       resolver,
+      clock,
       results: {
         translated: backendCounter('translated'),
         untranslated: backendCounter('untranslated'),
@@ -109,7 +110,7 @@ export function createRig({ sources = ['file'], nodeAddresses = [], synced = tru
   const pairs = new PairSink();
   const records = new RecordSink();
   const metrics = new MetricsOutlet(pairs, namer, SERIES_TTL_MS);
-  const logs = new LogsOutlet(records, namer, backends);
+  const logs = new LogsOutlet(records, namer, clock, backends);
   return {
     clock,
     directory,

@@ -278,4 +278,34 @@ describeOnKernel('several workloads behind one VIP', () => {
       ),
     ]);
   });
+
+  test('one client port used again and again: each record names its own backend, or none', async () => {
+    const before = agent.log().length;
+    const served: string[] = [];
+    let port = 0;
+    for (let i = 0; i < 200; i++) {
+      const socket = await client.socket(4);
+      await socket.option('reuseaddr', 1);
+      await socket.bind(CLIENT.ips[0], port);
+      await socket.connect(of('nft').vip, PORT);
+      port = portOf((await socket.info()).local);
+      const { pod, accepted } = await accept('nft');
+      served.push(pod);
+      await socket.linger(0);
+      await socket.close();
+      await accepted.close();
+    }
+    const told = await eventually(() => {
+      const lines = agent.log().slice(before);
+      const own = lines.filter(
+        ({ fields }) => fields.direction === 'outbound' && portOf(`${fields['src.addr']}`) === port,
+      );
+      expect(own).toHaveLength(served.length);
+      return own.map(({ fields }) => fields['dst.workload']);
+    });
+    // a backend's name is kept back until no other connection with these ports can have had the entry: only the last is sure
+    expect(told.filter((pod, at) => pod !== undefined && pod !== served[at])).toEqual([]);
+    expect(told.at(-1)).toBe(served.at(-1));
+    expect(told).toContain(undefined);
+  });
 });

@@ -7,7 +7,8 @@
  * shows the backend's address, which conntrack tells at once.
  */
 import type { CounterHandle } from '../../collector/telemetry.ts';
-import type { ConnectionRecord, PairSource } from '../../receiver/types.ts';
+import type { ConnectionRecord } from '../../receiver/types.ts';
+import type { Clock } from '../clock.ts';
 import type { Entry } from '../entry.ts';
 import type { Resolver } from '../resolver.ts';
 import type { Peers, Workload } from '../types.ts';
@@ -21,14 +22,37 @@ import { isOwnEntry } from './own-entry.ts';
  */
 export type BackendResult = 'translated' | 'untranslated' | 'none' | 'other_connection' | 'failed' | 'unavailable';
 
+/**
+ * How long an answer is kept back. Of connections that ended between the reading of a record and the question, with the
+ * same ports, the records come within some readings of the ring (20 ms each): then whose entry it was cannot be told.
+ */
+export const CONFIRM_MS = 100;
+
 export interface BackendsParts {
   readonly conntrack: Conntrack;
   readonly resolver: Resolver;
+  readonly clock: Clock;
   readonly results: Readonly<Record<BackendResult, CounterHandle>>;
 }
 
+/** What was found about one record's connection. Another connection's record may still contradict it. */
+export interface Finding {
+  result: BackendResult;
+  /** Only meant where the result is `translated`. */
+  readonly server: Endpoint | undefined;
+}
+
+interface Recent {
+  readonly connectionId: ConnectionRecord['connectionId'];
+  readonly finding: Finding;
+  readonly untilMs: number;
+}
+
+/** For one logs pipeline. */
 export class Backends {
   readonly #parts: BackendsParts;
+  /** By flow, in the order in which they were asked for. */
+  readonly #recent = new Map<string, Recent>();
   /** A pair's labels with each of its backends in them: the same object for the same backend, as exporters want it. */
   readonly #variants = new WeakMap<Peers, WeakMap<Workload, Peers>>();
 
@@ -37,31 +61,47 @@ export class Backends {
   }
 
   /**
-   * The backend of each of these records, undefined where it cannot be told. To be asked when a record comes: its
-   * connection's entry is there until the ports are used again.
+   * Asks for the backend of each of these records. To be called when they come: a connection's entry is there until its
+   * ports are used again. The findings hold after CONFIRM_MS.
    */
-  find(records: readonly ConnectionRecord[]): (Endpoint | undefined)[] {
-    const { conntrack, results } = this.#parts;
-    const last = lastOfEach(records);
-    return conntrack.ask(records).map((lookup, at) => {
+  find(records: readonly ConnectionRecord[]): Finding[] {
+    const now = this.#parts.clock.now();
+    for (const [key, { untilMs }] of this.#recent) {
+      if (untilMs > now) break;
+      this.#recent.delete(key);
+    }
+    return this.#parts.conntrack.ask(records).map((lookup, at) => {
       const record = records[at]!;
-      const result = resultOf(record, lookup, last.get(flowKey(record)) === record.connectionId);
-      results[result].add(1);
-      return result === 'translated' ? (lookup as { server: Endpoint }).server : undefined;
+      const finding: Finding = {
+        result: resultOf(record, lookup),
+        server: typeof lookup === 'string' ? undefined : lookup.server,
+      };
+      const key = flowKey(record);
+      const before = this.#recent.get(key);
+      if (before && before.connectionId !== record.connectionId) before.finding.result = 'other_connection';
+      this.#recent.delete(key);
+      this.#recent.set(key, { connectionId: record.connectionId, finding, untilMs: now + CONFIRM_MS });
+      return finding;
     });
   }
 
-  /** The labels of a connection that met this backend: its workload if somebody knows it, the service that was dialled. */
-  name(peers: Peers, record: ConnectionRecord, backend: Endpoint, source: PairSource): Peers {
-    const { seconds, nanos } = source.wallClock(record.openedNs);
-    const holder = this.#parts.resolver.holder(backend.address, seconds * 1000 + nanos / 1e6);
+  /**
+   * The labels of a connection of which this was found, by its labelled slot: the backend's workload if somebody knows it,
+   * the service that was dialled. Once for each finding.
+   */
+  name(entry: Entry, record: ConnectionRecord, { result, server }: Finding): Peers {
+    const peers = entry.peers!;
+    this.#parts.results[result].add(1);
+    if (!entry.backendVaries || result !== 'translated' || !server) return peers;
+    const { seconds, nanos } = entry.source.wallClock(record.openedNs);
+    const holder = this.#parts.resolver.holder(server.address, seconds * 1000 + nanos / 1e6);
     if (!holder || holder.workload === peers.destination) return peers;
     let variants = this.#variants.get(peers);
     if (!variants) {
       variants = new WeakMap();
       this.#variants.set(peers, variants);
     }
-    const service = peers.service ?? holder.shelf.services.byTargetPort(holder, backend.port)?.service;
+    const service = peers.service ?? holder.shelf.services.byTargetPort(holder, server.port)?.service;
     const known = variants.get(holder.workload);
     if (known && known.service === service) return known;
     const named: Peers = { ...peers, destination: holder.workload, service };
@@ -77,14 +117,9 @@ export const isToBeFound = (entry: Entry, { localPort, localAddress }: Connectio
 const flowKey = ({ localAddress, localPort, remoteAddress, remotePort }: ConnectionRecord): string =>
   `${localAddress} ${localPort} ${remoteAddress} ${remotePort}`;
 
-/** Of records with the same ports the last connection's: an entry is that one's, if any's. */
-function lastOfEach(records: readonly ConnectionRecord[]): ReadonlyMap<string, ConnectionRecord['connectionId']> {
-  return new Map(records.map((record) => [flowKey(record), record.connectionId]));
-}
-
-function resultOf(record: ConnectionRecord, lookup: Lookup, isLast: boolean): BackendResult {
+function resultOf(record: ConnectionRecord, lookup: Lookup): BackendResult {
   if (typeof lookup === 'string') return lookup;
-  if (!isLast || !isOwnEntry(record, lookup.state)) return 'other_connection';
+  if (!isOwnEntry(record, lookup.state)) return 'other_connection';
   const { address, port } = lookup.server;
   return address === record.remoteAddress && port === record.remotePort ? 'untranslated' : 'translated';
 }

@@ -1,5 +1,6 @@
 /** Which records are asked about, and what they are told by the answer. */
 import { describe, expect, it } from 'vitest';
+import { CONFIRM_MS } from '../../../src/identity/conntrack/backends.ts';
 import { TCP_STATE } from '../../../src/identity/conntrack/messages.ts';
 import type { WorkloadObject } from '../../../src/identity/objects.ts';
 import type { ConnectionRecord, Pair } from '../../../src/receiver/types.ts';
@@ -43,8 +44,14 @@ function create({ backends = [backend('v1', V1), backend('v2', V2)], asks = true
     pair: (fields: Partial<Pair> = {}) => source.add(clock, { remoteAddress: VIP, servicePort: PORT, ...fields }),
     log: (...batch: ConnectionRecord[]) => logs.consume({ source, records: batch }),
     /** Destination's name and pod, service. */
-    told: () =>
-      records.lines.map(({ peers }) => [peers.destination?.name, peers.destination?.podName, peers.service?.hostname]),
+    told: () => {
+      clock.advance(CONFIRM_MS);
+      return records.lines.map(({ peers: { destination, service } }) => [
+        destination?.name,
+        destination?.podName,
+        service?.hostname,
+      ]);
+    },
   };
 }
 
@@ -161,7 +168,7 @@ describe('connections through a VIP with two workloads behind it', () => {
     for (const object of [client, backend('v1', V1), backend('v2', V2)]) rig.shelf('file').upsertWorkload(object);
     rig.shelf('file').upsertService(SHOP);
     rig.shelf('file').markSynced();
-    rig.clock.advance(1);
+    rig.clock.advance(1 + CONFIRM_MS);
     expect(rig.records.lines.map(({ peers }) => peers.destination?.name)).toEqual(['v2']);
   });
 
@@ -220,6 +227,42 @@ describe('an entry of another connection', () => {
     kernel.track(last!, at(V2));
     log(first!, open!, last!);
     expect(told()).toEqual([unnamed, v2, v2]);
+  });
+});
+
+describe('an answer', () => {
+  it('is kept back until no other connection’s record can contradict it', () => {
+    const { pair, kernel, clock, log, told, records, found } = create();
+    const shop = pair();
+    const [first, next, later] = [1, 2, 3].map((connectionId) => recordOf(shop, { connectionId }));
+    const other = recordOf(shop, { connectionId: 4, localPort: 50_000 });
+    for (const record of [first!, other]) kernel.track(record, at(V1));
+    log(first!, other);
+    clock.advance(CONFIRM_MS - 1);
+    expect(records.lines).toEqual([]);
+    log(next!);
+    clock.advance(1);
+    expect(records.lines.map(({ record }) => record.connectionId)).toEqual([1, 4]);
+    expect(told()).toEqual([unnamed, v1, v1]);
+    log(later!);
+    expect(told()).toEqual([unnamed, v1, v1, v1]);
+    expect(found).toEqual(
+      new Map([
+        ['other_connection', 1],
+        ['translated', 3],
+      ]),
+    );
+  });
+
+  it('goes on at once when all has to', () => {
+    const { pair, kernel, clock, log, logs, records } = create();
+    const record = recordOf(pair());
+    kernel.track(record, at(V1));
+    log(record);
+    logs.flush();
+    expect(records.lines.map(({ peers }) => peers.destination?.name)).toEqual(['v1']);
+    clock.advance(CONFIRM_MS);
+    expect(records.lines).toHaveLength(1);
   });
 });
 
