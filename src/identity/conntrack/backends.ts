@@ -67,7 +67,8 @@ export class Backends {
   find(records: readonly ConnectionRecord[]): Finding[] {
     const now = this.#parts.clock.now();
     for (const [key, { untilMs }] of this.#recent) {
-      if (untilMs > now) break;
+      // Further away than that it is from before the wall clock was set back.
+      if (untilMs > now && untilMs <= now + CONFIRM_MS) break;
       this.#recent.delete(key);
     }
     return this.#parts.conntrack.ask(records).map((lookup, at) => {
