@@ -16,6 +16,13 @@ const byKey = (a: ServiceObject, b: ServiceObject): number => (a.key < b.key ? -
 const byHostname = (a: ServiceObject, b: ServiceObject): number =>
   a.service.hostname < b.service.hostname ? -1 : a.service.hostname > b.service.hostname ? 1 : byKey(a, b);
 
+/**
+ * Of several before one port those with a virtual address come first: whose client dials one, he has named it by that,
+ * and a headless twin (`db-headless` beside `db`) must not make another edge of it at the server.
+ */
+const byDialling = (a: ServiceObject, b: ServiceObject): number =>
+  Number(a.vips.length === 0) - Number(b.vips.length === 0) || byHostname(a, b);
+
 export class ServiceIndex {
   readonly #pool: WorkloadPool;
   readonly #byKey = new Map<ServiceKey, ServiceObject>();
@@ -113,13 +120,13 @@ export class ServiceIndex {
     return undefined;
   }
 
-  /** The service of this workload whose target port is `port`, lowest FQDN first. */
+  /** The service of this workload whose target port is `port`: one with a virtual address before others, then lowest FQDN. */
   byTargetPort(holder: Holder, port: number): ServiceObject | undefined {
     let best: ServiceObject | undefined;
     for (const key of holder.object.services.keys()) {
       const service = this.#byKey.get(key);
       if (!service || !targets(service, holder).includes(port)) continue;
-      if (!best || byHostname(service, best) < 0) best = service;
+      if (!best || byDialling(service, best) < 0) best = service;
     }
     return best;
   }

@@ -343,6 +343,20 @@ describe('services', () => {
     expect([byPort(8080), byPort(9090), byPort(80)]).toEqual(['a.default', 'other', undefined]);
   });
 
+  it('finds one that is dialled by a virtual address before a headless one', () => {
+    const ports = new Map([[80, 8080]]);
+    const names = ['db-headless', 'db', 'db-replicas'];
+    for (const hostname of names) {
+      const vips = hostname === 'db-headless' ? [] : [vip(`10.96.0.${names.indexOf(hostname)}`)];
+      shelf.upsertService(service({ hostname, vips, ports }));
+    }
+    const services = new Map(names.map((name) => [`default/${name}`, new Map<number, number>()]));
+    shelf.upsertWorkload(workload({ uid: 'w', addresses: ['10.0.0.1'], services }));
+    expect(byPort(8080)).toBe('db');
+    for (const name of ['db', 'db-replicas']) shelf.removeService(`default/${name}`);
+    expect(byPort(8080)).toBe('db-headless');
+  });
+
   it("takes a named port's number from the workload's own entry; a workload that lacks it does not serve it", () => {
     shelf.upsertService(service({ hostname: 's', ports: new Map([[80, 0]]) }));
     shelf.upsertWorkload(

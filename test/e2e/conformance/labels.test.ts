@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { LogLine } from '../../kernel/support/access-log.ts';
 import { eventually } from '../../kernel/support/eventually.ts';
-import { LABELS, labelSets } from './support/account.ts';
+import { account, LABELS, labelSets } from './support/account.ts';
 import { type Cast, castOf, TARGET_PORT } from './support/cast.ts';
 import { fqdn, node, pod, podName, service } from './support/objects.ts';
 import { QUICK, Stage } from './support/stage.ts';
@@ -22,6 +22,8 @@ const cast = {
   families: castOf(35),
 };
 
+const TWIN = '10.72.13.2';
+const TWIN_VIP = { address: '10.96.13.4', port: 80 };
 const [CLIENT_V6, SERVER_V6] = ['fd71::35:1', 'fd72::35:1'];
 
 describeConformance('labels', () => {
@@ -51,6 +53,14 @@ describeConformance('labels', () => {
           namespace: services.namespace,
           vip: '10.96.13.3',
           ports: { 80: 9090 },
+        }),
+        pod({ workload: 'twin', namespace: services.namespace, ips: [TWIN] }),
+        service({ name: 'twin', namespace: services.namespace, vip: TWIN_VIP.address, ports: { 80: TARGET_PORT } }),
+        service({
+          name: 'twin-headless',
+          app: 'twin',
+          namespace: services.namespace,
+          ports: { [TARGET_PORT]: TARGET_PORT },
         }),
 
         pod({ workload: 'client', namespace: named.namespace, ips: [named.client] }),
@@ -167,6 +177,22 @@ describeConformance('labels', () => {
     expect(await labelsOf({ ...ofServer(cast.services), destination_service_name: 'other' })).toMatchObject(
       serviceLabels('other', namespace),
     );
+  });
+
+  test('13. a service and its headless twin before one pod: the one with a virtual address, at both ends, however it is dialled', async () => {
+    const { namespace, client } = cast.services;
+    const listener = await stage.listen(TWIN, TARGET_PORT);
+    await stage.translate(TWIN_VIP, [listener]);
+    await stage.converse(client, listener, TWIN_VIP);
+    await stage.converse(client, listener);
+    const labels = { source_workload_namespace: namespace, destination_workload: 'twin' };
+    expect(await labelsOf(labels)).toMatchObject(serviceLabels('twin', namespace));
+    await eventually(async () => {
+      const page = await stage.agent.scrape();
+      for (const reporter of ['source', 'destination']) {
+        expect(account(page, { ...labels, reporter })).toEqual([2, 2, 22, 44]);
+      }
+    });
   });
 
   test('14. a target port by name is another number in each pod: resolved at each', async () => {

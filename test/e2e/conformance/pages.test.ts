@@ -208,7 +208,7 @@ describeConformance('pages', () => {
         });
         // known at both ends: nothing goes from elsewhere into a service whose workload nobody knows
         expect(await prometheus.query(graphQuery('toUnknown', metric, namespace))).toEqual([]);
-        expect(await graphEdges(prometheus, metric, namespace)).toEqual(['client → server → server']);
+        expect(await graphEdges(prometheus, metric, [namespace])).toEqual(['client → server → server']);
       }
     } finally {
       going = false;

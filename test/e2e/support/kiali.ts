@@ -28,6 +28,8 @@ const REQUIRED = GROUP_BY.filter((label) => !['app', 'source_cluster', 'destinat
 /** `toUnknown`: into the namespace's services from elsewhere, to no known workload. */
 export type Question = 'toUnknown' | 'incoming' | 'outgoing';
 
+export const QUESTIONS: readonly Question[] = ['toUnknown', 'incoming', 'outgoing'];
+
 function selector(question: Question, namespace: string): string {
   switch (question) {
     case 'toUnknown':
@@ -47,19 +49,32 @@ export function graphQuery(question: Question, metric: string, namespace: string
   return `sum(rate(${metric}{${selector(question, namespace)}}[30s])) by (${GROUP_BY.join(',')}) > 0`;
 }
 
-/** Edges of the namespace's graph, as `source → service → workload`. The sets of labels are what tells them apart. */
-export async function graphEdges(prometheus: Prometheus, metric: string, namespace: string): Promise<string[]> {
-  const edges = new Map<string, string>();
-  for (const question of ['toUnknown', 'incoming', 'outgoing'] as const) {
-    for (const { labels } of await prometheus.query(graphQuery(question, metric, namespace))) {
-      const identity = JSON.stringify(GROUP_BY.map((label) => labels[label]));
-      edges.set(identity, edgeName({ labels }));
+/** Edges of the graph of some namespaces, as `source → service → workload`; now or as of a time in Unix seconds. */
+export async function graphEdges(
+  prometheus: Prometheus,
+  metric: string,
+  namespaces: readonly string[],
+  seconds?: number,
+): Promise<string[]> {
+  const answers: Element[] = [];
+  for (const namespace of namespaces) {
+    for (const question of QUESTIONS) {
+      answers.push(...(await prometheus.query(graphQuery(question, metric, namespace), seconds)));
     }
+  }
+  return edgesOf(answers);
+}
+
+/** The edges that Kiali makes of all answers. Sets of labels are what tells them apart. */
+export function edgesOf(answers: readonly Pick<Element, 'labels'>[]): string[] {
+  const edges = new Map<string, string>();
+  for (const { labels } of answers) {
+    edges.set(JSON.stringify(GROUP_BY.map((label) => labels[label])), edgeName(labels));
   }
   return [...edges.values()].sort();
 }
 
-function edgeName({ labels }: Pick<Element, 'labels'>): string {
+function edgeName(labels: Element['labels']): string {
   const missing = REQUIRED.filter((label) => labels[label] === undefined);
   if (missing.length > 0)
     throw new Error(`Kiali would skip this series, it lacks ${missing}: ${JSON.stringify(labels)}`);

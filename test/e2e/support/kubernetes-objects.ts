@@ -45,11 +45,13 @@ export interface PodSpec {
 
 const TEMPLATE_HASH = '7656cf8794';
 
+export const podName = (deployment: string, suffix: string): string => `${deployment}-${TEMPLATE_HASH}-${suffix}`;
+
 /** As its ReplicaSet and its kubelet make it: created, then running at its address. Resolves to the pod's uid. */
 export async function runPod(api: ApiServer, spec: PodSpec): Promise<string> {
   const { deployment, suffix, namespace, ip, serviceAccount = 'default', node = 'node-1' } = spec;
   const replicaSet = `${deployment}-${TEMPLATE_HASH}`;
-  const name = `${replicaSet}-${suffix}`;
+  const name = podName(deployment, suffix);
   const owner = {
     apiVersion: 'apps/v1',
     kind: 'ReplicaSet',
@@ -74,7 +76,7 @@ export async function runPod(api: ApiServer, spec: PodSpec): Promise<string> {
 
 /** At once, as when its kubelet has confirmed the end. */
 export async function deletePod(api: ApiServer, { deployment, suffix, namespace }: PodSpec): Promise<void> {
-  const name = `${deployment}-${TEMPLATE_HASH}-${suffix}`;
+  const name = podName(deployment, suffix);
   await api.call('DELETE', `/api/v1/namespaces/${namespace}/pods/${name}?gracePeriodSeconds=0`);
 }
 

@@ -13,9 +13,17 @@ export interface Element {
   readonly value: number;
 }
 
+/** One element of a range vector, oldest sample first. */
+export interface Range {
+  readonly labels: Readonly<Record<string, string>>;
+  readonly samples: readonly { readonly seconds: number; readonly value: number }[];
+}
+
 export interface Prometheus {
-  /** An instant query now. Rejects with what Prometheus says of a query that it refuses. */
-  query(expression: string): Promise<Element[]>;
+  /** An instant query, now or as of a time in Unix seconds. Rejects with what Prometheus says of a query that it refuses. */
+  query(expression: string, seconds?: number): Promise<Element[]>;
+  /** The same, of a range selector such as `up[1m]`. */
+  ranges(selector: string, seconds?: number): Promise<Range[]>;
   /** The value of a query that has one element; NaN if it has none. */
   value(expression: string): Promise<number>;
   /** `data` of the answer to a GET below /api/v1/. */
@@ -70,12 +78,13 @@ export async function startPrometheus(
     if (answer.status !== 'success') throw new Error(`Prometheus on ${path}: ${answer.error}`);
     return answer.data;
   };
-  const query = async (expression: string): Promise<Element[]> => {
-    const { result } = (await get(`query?query=${encodeURIComponent(expression)}`)) as {
-      result: { metric: Record<string, string>; value: [number, string] }[];
-    };
-    return result.map(({ metric, value }) => ({ labels: metric, value: Number(value[1].replace('Inf', 'Infinity')) }));
+  const ask = async (expression: string, seconds: number | undefined): Promise<Answer[]> => {
+    const at = seconds === undefined ? '' : `&time=${seconds}`;
+    const { result } = (await get(`query?query=${encodeURIComponent(expression)}${at}`)) as { result: Answer[] };
+    return result;
   };
+  const query = async (expression: string, seconds?: number): Promise<Element[]> =>
+    (await ask(expression, seconds)).map(({ metric, value }) => ({ labels: metric, value: numberOf(value![1]) }));
   await eventually(async () => {
     if (child.exitCode !== null) throw new Error(`Prometheus ended with ${child.exitCode}: ${said}`);
     const { status } = await fetch(`http://${address}/-/ready`);
@@ -84,6 +93,12 @@ export async function startPrometheus(
   return {
     get,
     query,
+    async ranges(selector, seconds) {
+      return (await ask(selector, seconds)).map(({ metric, values }) => ({
+        labels: metric,
+        samples: values!.map(([time, value]) => ({ seconds: time, value: numberOf(value) })),
+      }));
+    },
     async value(expression) {
       const elements = await query(expression);
       if (elements.length > 1) throw new Error(`${elements.length} elements, not one: ${expression}`);
@@ -97,3 +112,12 @@ export async function startPrometheus(
     },
   };
 }
+
+/** Of an instant vector it has `value`, of a range vector `values`. */
+interface Answer {
+  readonly metric: Record<string, string>;
+  readonly value?: readonly [seconds: number, value: string];
+  readonly values?: readonly (readonly [seconds: number, value: string])[];
+}
+
+const numberOf = (text: string): number => Number(text.replace('Inf', 'Infinity'));

@@ -11,6 +11,7 @@ export const yaml = (objects: readonly KubernetesObject[]): string =>
   objects.map((object) => JSON.stringify(object)).join('\n---\n');
 
 const HASH = '5d4f8c7b9';
+const NODE = 'node-a';
 
 export interface PodOptions {
   /** Name of its Deployment. */
@@ -33,12 +34,14 @@ export interface PodOptions {
 
 export const podName = (workload: string, suffix = 'aaaaa'): string => `${workload}-${HASH}-${suffix}`;
 
+const podUid = (namespace: string, name: string): string => `uid-${namespace}-${name}`;
+
 export function pod({ workload, namespace, ips, suffix, labels, ...more }: PodOptions): KubernetesObject {
   const name = podName(workload, suffix);
   const metadata = {
     name,
     namespace,
-    uid: `uid-${namespace}-${name}`,
+    uid: podUid(namespace, name),
     annotations: more.captured ? { 'ambient.istio.io/redirection': 'enabled' } : {},
     labels: { app: workload, version: 'v1', 'pod-template-hash': HASH, ...labels },
     ownerReferences: [
@@ -48,7 +51,7 @@ export function pod({ workload, namespace, ips, suffix, labels, ...more }: PodOp
   const ports = Object.entries(more.ports ?? {}).map(([port, containerPort]) => ({ name: port, containerPort }));
   const spec = {
     serviceAccountName: more.serviceAccount ?? workload,
-    nodeName: more.node ?? 'node-a',
+    nodeName: more.node ?? NODE,
     hostNetwork: more.hostNetwork ?? false,
     containers: [{ name: 'main', ports }],
   };
@@ -64,7 +67,8 @@ export function pod({ workload, namespace, ips, suffix, labels, ...more }: PodOp
 export interface ServiceOptions {
   readonly name: string;
   readonly namespace: string;
-  readonly vip: string;
+  /** Headless if it is not given. */
+  readonly vip?: string;
   /** `app` label of the pods behind it; the service's name if it is not given. */
   readonly app?: string;
   /** Port of the service → port of the pod, or its name. */
@@ -73,11 +77,36 @@ export interface ServiceOptions {
 
 export function service({ name, namespace, vip, app = name, ports }: ServiceOptions): KubernetesObject {
   const spec = {
-    clusterIP: vip,
+    clusterIP: vip ?? 'None',
     selector: { app },
     ports: Object.entries(ports).map(([port, targetPort]) => ({ name: `p${port}`, port: Number(port), targetPort })),
   };
   return { apiVersion: 'v1', kind: 'Service', metadata: { name, namespace }, spec } as KubernetesObject;
+}
+
+/** As the controller of endpoint slices makes it: the pods behind a service. `ports`: as the service's, by number. */
+export function slice(
+  service: string,
+  ports: Readonly<Record<number, number>>,
+  pods: readonly PodOptions[],
+): KubernetesObject {
+  const { namespace } = pods[0]!;
+  return {
+    apiVersion: 'discovery.k8s.io/v1',
+    kind: 'EndpointSlice',
+    metadata: { name: `${service}-1`, namespace, labels: { 'kubernetes.io/service-name': service } },
+    addressType: 'IPv4',
+    ports: Object.entries(ports).map(([port, target]) => ({ name: `p${port}`, port: target, protocol: 'TCP' })),
+    endpoints: pods.map(({ workload, suffix, ips, node = NODE }) => {
+      const name = podName(workload, suffix);
+      return {
+        addresses: ips,
+        nodeName: node,
+        conditions: { ready: true },
+        targetRef: { kind: 'Pod', namespace, name, uid: podUid(namespace, name) },
+      };
+    }),
+  } as KubernetesObject;
 }
 
 export const fqdn = (name: string, namespace: string): string => `${name}.${namespace}.svc.cluster.local`;

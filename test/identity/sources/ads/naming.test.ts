@@ -108,7 +108,14 @@ describe('a service', () => {
       plane.state.Cluster[early] = cluster(early);
       plane.state.ClusterLoadAssignment[early] = assignment(early, [endpoint('10.0.1.1', 8080, { workload: WEB_V1 })]);
     });
-    expect(rig.hostname('10.0.1.1', 8080)).toBe('a.shop.svc.cluster.local');
+    // Nobody dials the other by an address of its own.
+    expect(rig.hostname('10.0.1.1', 8080)).toBe(WEB);
+    Object.assign(
+      rig.plane.state.Listener,
+      named(listener('10.96.0.7', 7000, [chain([tcpProxy({ cluster: 'outbound|7000||a.shop.svc.cluster.local' })])])),
+    );
+    rig.plane.push('Listener');
+    await until(() => rig.hostname('10.0.1.1', 8080) === 'a.shop.svc.cluster.local');
     expect(rig.hostname('10.0.1.2', 9090)).toBe(WEB);
     expect(rig.hostname('fd00:10::1', 8080)).toBe(WEB);
     // The port of another pod of the service is not this one's.

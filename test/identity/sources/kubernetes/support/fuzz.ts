@@ -55,8 +55,15 @@ export interface FuzzReport {
   readonly refused: number;
 }
 
+export interface FuzzOptions {
+  readonly messages: number;
+  readonly seed: number;
+  /** Called after each stream with the number of messages so far. */
+  readonly afterEach?: (count: number) => void;
+}
+
 /** @throws Error naming the seed when the directory is not what it should be. */
-export async function fuzz(messages: number, seed: number): Promise<FuzzReport> {
+export async function fuzz({ messages, seed, afterEach }: FuzzOptions): Promise<FuzzReport> {
   const random = mulberry32(seed);
   const clock = new HurriedClock();
   const directory = new Directory(clock);
@@ -86,6 +93,7 @@ export async function fuzz(messages: number, seed: number): Promise<FuzzReport> 
     directory.prune(120_000);
     if (directory.pool.size > 1_000)
       throw new Error(`seed ${seed}: the directory grows: ${directory.pool.size} workloads`);
+    afterEach?.(fed);
   }
   return { messages: fed, refused };
 }
