@@ -122,6 +122,7 @@ async function main(): Promise<void> {
     sources: ['file'],
     resolve_timeout: 5_000,
     series_ttl: 900_000,
+    conntrack: false,
     file: { path: node.workloadFile, network: '' },
   };
   const { logger } = settings;

@@ -1,5 +1,6 @@
 /** The section of the identity processor: who names the ends, and for how long what is waited for and kept. */
 import {
+  boolean,
   described,
   duration,
   type Infer,
@@ -36,6 +37,10 @@ export const identitySchema = refine(
     series_ttl: described(
       'How long a series outlives the end of its workload',
       withDefault(duration({ min: '1s' }), '15m'),
+    ),
+    conntrack: described(
+      'Ask connection tracking, where there is any, which backend of a service each logged connection met',
+      withDefault(boolean(), 'true'),
     ),
     ...sections,
   }),

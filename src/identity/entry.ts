@@ -32,6 +32,8 @@ export interface Entry {
   deadlineMs: number | undefined;
   /** The remote end was named by the other view of the connection. */
   joined: boolean;
+  /** Each of its connections may have met another workload than the labels say or will say: see Resolution. */
+  backendVaries: boolean;
   /** Its key has left the kernel's index: nothing more is asked about it. */
   renewed: boolean;
   /** Workloads that no source holds (executables, an earlier agent's): they live while this slot has open connections. */

@@ -82,6 +82,7 @@ export class Namer {
       peers: undefined,
       deadlineMs: undefined,
       joined: false,
+      backendVaries: false,
       renewed: false,
       heldByUse: NO_WORKLOADS,
       place: undefined,
@@ -165,6 +166,7 @@ export class Namer {
 
   #tryLabel(entry: Entry): boolean {
     const resolution = this.#parts.resolver.resolve(entry, { atMs: entry.createdMs, force: false });
+    entry.backendVaries = resolution.backendVaries;
     const settled = isSettled(resolution.local) && isSettled(resolution.remote);
     if (settled) this.#label(entry, resolution, 'unknown');
     return settled;
@@ -178,6 +180,7 @@ export class Namer {
     this.#waiting.delete(entry);
     entry.deadlineMs = undefined;
     entry.joined = resolution.joined;
+    entry.backendVaries = resolution.backendVaries;
     this.table(entry.source).label(entry, resolution.peers, resolution.heldByUse);
     const { lookups } = this.#parts;
     const { peers } = resolution;
@@ -248,14 +251,21 @@ export class Namer {
 
   /** Labels stay as they are; a changed answer is for connections yet to come. */
   #compare(entry: Entry, labels: Peers): void {
-    const { peers, local, remote } = this.#parts.resolver.resolve(entry, { atMs: undefined, force: false });
+    const { peers, local, remote, backendVaries } = this.#parts.resolver.resolve(entry, {
+      atMs: undefined,
+      force: false,
+    });
     if (local === 'unsure' || remote === 'unsure') return;
     const same =
       peers.source === labels.source &&
       peers.destination === labels.destination &&
       peers.securityPolicy === labels.securityPolicy &&
       sameService(peers.service, labels.service);
-    if (same) return;
+    if (same) {
+      // Pods may have come and gone behind a service without another name for it, and recalled labels do not say.
+      entry.backendVaries = backendVaries;
+      return;
+    }
     this.#renew(entry);
     const before = localEnd(labels);
     if (localEnd(peers) === before) return;

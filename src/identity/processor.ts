@@ -3,6 +3,10 @@ import type { AnyConsumer, Host, Pipeline, Processor, ProcessorFactory, Settings
 import { AGENT_METRICS } from '../semconv/registry.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { configuredSources, type IdentityConfig, identitySchema } from './config.ts';
+import { obstacle } from './conntrack/availability.ts';
+import { type BackendResult, Backends } from './conntrack/backends.ts';
+import { Conntrack } from './conntrack/conntrack.ts';
+import { type ConntrackKernel, conntrackKernel } from './conntrack/kernel.ts';
 import { Directory, TOMBSTONE_MS } from './directory.ts';
 import { EntryIndex } from './entry-index.ts';
 import { LogsOutlet } from './logs-outlet.ts';
@@ -26,6 +30,7 @@ export interface IdentityOverrides {
   readonly cgroups?: CgroupTree;
   readonly namespaces?: NamespacePods;
   readonly nodeAddresses?: NodeAddresses;
+  readonly conntrack?: ConntrackKernel;
 }
 
 export const identityProcessor: ProcessorFactory<IdentityConfig> = {
@@ -58,6 +63,8 @@ class IdentityProcessor implements Processor {
   readonly #namespaces: NamespacePods;
   readonly #sources: readonly Source[];
   readonly #namer: Namer;
+  readonly #conntrack: Conntrack | undefined;
+  readonly #createBackends: () => Backends | undefined;
   readonly #metrics = new Map<string, MetricsOutlet>();
   readonly #logs = new Map<string, LogsOutlet>();
   readonly #undo: (() => void)[] = [];
@@ -85,20 +92,28 @@ class IdentityProcessor implements Processor {
     };
     this.#sources = sources.map(({ type, config: section }) => type.create(parts, section));
     const index = new EntryIndex();
+    const resolver = new Resolver({
+      directory: this.#directory,
+      sources: this.#sources,
+      cgroups: this.#cgroups,
+      owners: this.#owners,
+      namespaces: this.#namespaces,
+      nodeAddresses: overrides.nodeAddresses ?? createNodeAddresses(clock),
+      index,
+    });
+    if (config.conntrack) {
+      const kernel = overrides.conntrack ?? conntrackKernel;
+      const conntrack = new Conntrack({ kernel, clock, onUnavailable: createConntrackReport(settings) });
+      this.#conntrack = conntrack;
+      const parts = { conntrack, resolver, clock, results: backendCounters(settings) };
+      this.#createBackends = () => new Backends(parts);
+    } else this.#createBackends = () => undefined;
     this.#namer = new Namer({
       clock,
       logger,
       directory: this.#directory,
       index,
-      resolver: new Resolver({
-        directory: this.#directory,
-        sources: this.#sources,
-        cgroups: this.#cgroups,
-        owners: this.#owners,
-        namespaces: this.#namespaces,
-        nodeAddresses: overrides.nodeAddresses ?? createNodeAddresses(clock),
-        index,
-      }),
+      resolver,
       resolveTimeoutMs: config.resolve_timeout,
       lookups: lookupCounters(settings),
       onLabelled: (entries) => {
@@ -127,7 +142,7 @@ class IdentityProcessor implements Processor {
       known.next = next;
       return known;
     }
-    const outlet = new LogsOutlet(next, this.#namer);
+    const outlet = new LogsOutlet(next, this.#namer, this.#clock, this.#createBackends());
     this.#logs.set(pipeline.id, outlet);
     return outlet;
   }
@@ -149,10 +164,12 @@ class IdentityProcessor implements Processor {
 
   async shutdown(): Promise<void> {
     this.#namer.close();
+    for (const outlet of this.#logs.values()) outlet.flush();
     for (const undo of this.#undo.splice(0)) undo();
     await Promise.all(this.#sources.map((source) => source.shutdown()));
     await this.#cgroups.stop();
     this.#owners.close();
+    this.#conntrack?.close();
     await this.#namespaces.stop();
   }
 
@@ -206,5 +223,32 @@ function lookupCounters({ telemetry }: Settings) {
     timeout: counter('timeout'),
     given_up: counter('given_up'),
     recalled: counter('recalled'),
+  };
+}
+
+function backendCounters({ telemetry }: Settings) {
+  const counter = (result: BackendResult) => telemetry.counter(AGENT_METRICS.identityConntrack, { result });
+  return {
+    translated: counter('translated'),
+    untranslated: counter('untranslated'),
+    none: counter('none'),
+    other_connection: counter('other_connection'),
+    failed: counter('failed'),
+    unavailable: counter('unavailable'),
+  };
+}
+
+/** Says once of each reason that conntrack cannot be asked, why, and what to do. */
+function createConntrackReport({ id, logger }: Settings): (reason: string) => void {
+  const said = new Set<string>();
+  return (reason) => {
+    if (said.has(reason)) return;
+    said.add(reason);
+    const { detail, harmless, mend } = obstacle(reason);
+    const what = `cannot ask conntrack which backend of a service a connection met: ${detail}`;
+    const so = 'its record has as dst.workload what all backends of the service share, or none';
+    const choice = `${mend === undefined ? '' : `To have it, ${mend}. `}To do without, set processors.${id}.conntrack to false`;
+    if (harmless) logger.info(`${what}; ${so}`);
+    else logger.warn(`${what}; ${so}. ${choice}`);
   };
 }

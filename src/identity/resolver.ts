@@ -3,6 +3,7 @@
  * for a better one and a labelled slot must not be renewed for a passing doubt.
  */
 import type { Pair } from '../receiver/types.ts';
+import { isLoopback } from '../semconv/address.ts';
 import type { Directory, Holder, Shelf } from './directory.ts';
 import { type Entry, localEnd } from './entry.ts';
 import type { EntryIndex } from './entry-index.ts';
@@ -28,6 +29,8 @@ interface End {
   readonly via?: 'directory' | 'process' | 'join' | 'endpoints';
   /** No source holds the workload: it lives by its connections. */
   readonly heldByUse?: boolean;
+  /** Each connection may have met another one. */
+  readonly varies?: boolean | undefined;
 }
 
 export interface Resolution {
@@ -36,6 +39,11 @@ export interface Resolution {
   readonly remote: Certainty;
   readonly joined: boolean;
   readonly heldByUse: readonly Workload[];
+  /**
+   * The client's socket shows an address that may be translated on the way, and who is behind it differs from one
+   * connection to the next: a service with several workloads or pods, or a port of this node.
+   */
+  readonly backendVaries: boolean;
 }
 
 const NO_WORKLOADS: readonly Workload[] = [];
@@ -78,8 +86,20 @@ export class Resolver {
       local: local.certainty,
       remote: remote.certainty,
       joined: remote.via === 'join',
+      backendVaries: remote.varies === true,
       heldByUse: heldByUse(local, remote),
     };
+  }
+
+  /** Who had this address at that time, if anybody knows now. */
+  holder(address: string, atMs: number): Holder | undefined {
+    for (const source of this.#parts.sources) {
+      const holder = source.shelf.byAddress(address, atMs);
+      if (holder) return holder;
+      source.wants?.(address);
+      if (source.namesRemoteEnds && !source.shelf.synced) return undefined;
+    }
+    return undefined;
   }
 
   /** Source after source; a source without state is waited for, not passed over. */
@@ -106,20 +126,27 @@ export class Resolver {
   #remote(entry: Entry, question: Question, clientNamespace: string | undefined): End {
     const { pair } = entry;
     if (pair.kind !== 'pair') return NEVER;
+    const isClient = pair.role === 'source';
     for (const source of this.#parts.sources) {
       const holder = source.shelf.byAddress(pair.remoteAddress, question.atMs);
       if (holder) return { certainty: 'known', workload: holder.workload, holder, via: 'directory' };
       source.wants?.(pair.remoteAddress);
       if (pair.dialledAddress !== '') source.wants?.(pair.dialledAddress);
-      if (source.namesRemoteEnds && !source.shelf.synced && !question.force) return UNSURE;
+      if (source.namesRemoteEnds && !source.shelf.synced && !question.force) return { ...UNSURE, varies: isClient };
     }
     const joined = this.#join(entry, question);
     if (joined.certainty === 'known') return joined;
-    const behind = pair.role === 'source' ? this.#behindVip(pair, clientNamespace) : undefined;
-    if (joined.certainty === 'unsure' && !question.force && behind?.certainty !== 'known') return UNSURE;
+    const behind = isClient ? this.#behindVip(pair, clientNamespace) : undefined;
+    const varies = behind ? behind.varies : isClient && this.#isOwnPort(pair);
+    if (joined.certainty === 'unsure' && !question.force && behind?.certainty !== 'known') return { ...UNSURE, varies };
     if (behind) return behind;
     if (joined.certainty === 'never') return NEVER;
-    return this.#mayComeToKnow ? ABSENT : NEVER;
+    return { certainty: this.#mayComeToKnow ? 'absent' : 'never', varies };
+  }
+
+  /** A port of this node that may be a service's (NodePort) or a container's (published). */
+  #isOwnPort({ remoteAddress }: Pair): boolean {
+    return !isLoopback(remoteAddress) && this.#parts.nodeAddresses.has(remoteAddress);
   }
 
   /**
@@ -163,7 +190,8 @@ export class Resolver {
       const service = this.#vip(shelf, pair, clientNamespace);
       if (!service) continue;
       const workload = shelf.services.endpointsWorkload(service, pair.servicePort);
-      return workload ? { certainty: 'known', workload, via: 'endpoints' } : NEVER;
+      const varies = !shelf.services.hasOneEndpoint(service, pair.servicePort);
+      return workload ? { certainty: 'known', workload, via: 'endpoints', varies } : { ...NEVER, varies };
     }
     return undefined;
   }

@@ -150,6 +150,13 @@ export class ServiceIndex {
     return workload;
   }
 
+  /** Whether exactly one workload serves `port` of a service. */
+  hasOneEndpoint(object: ServiceObject, port: number): boolean {
+    let count = 0;
+    for (const holder of this.endpoints(object.key)) if (target(object, holder, port) > 0 && ++count > 1) break;
+    return count === 1;
+  }
+
   #forgetCommon(key: ServiceKey): void {
     const common = this.#common.get(key);
     if (!common) return;

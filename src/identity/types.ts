@@ -38,7 +38,10 @@ export interface LocalContainer {
   readonly containerId: string | undefined;
 }
 
-/** Both ends of a pair, as of its first connection. The same object for the same slot and generation. */
+/**
+ * Both ends of a pair, as of its first connection. The same object for the same slot and generation, but for the records
+ * of a service's connections that met different backends: there it is the same for the same backend.
+ */
 export interface Peers {
   readonly reporter: Role;
   readonly source: Workload | undefined;

@@ -4,6 +4,9 @@
  */
 import { isIPv4, isIPv6 } from 'node:net';
 
+const DOT = 0x2e;
+const ZERO = 0x30;
+
 /** The first twelve bytes of `::ffff:a.b.c.d`. */
 const MAPPED_GROUPS = '0:0:0:0:0:65535';
 
@@ -19,7 +22,7 @@ export function canonicalAddress(text: string): string | undefined {
 
 /** The 4 or 16 bytes of a canonical address. */
 export function addressBytes(canonical: string): Uint8Array {
-  if (isIPv4(canonical)) return Uint8Array.from(canonical.split('.'), Number);
+  if (!canonical.includes(':')) return ipv4Bytes(canonical);
   return Uint8Array.from(ipv6Groups(canonical).flatMap((group) => [group >> 8, group & 255]));
 }
 
@@ -51,6 +54,18 @@ export function maskAddress(canonical: string, length: number): string {
 
 /** Reachable only from its own network namespace: 127.0.0.0/8 and ::1. */
 export const isLoopback = (canonical: string): boolean => canonical === '::1' || canonical.startsWith('127.');
+
+/** Digit by digit: split would take most of a microsecond. */
+function ipv4Bytes(canonical: string): Uint8Array {
+  const bytes = new Uint8Array(4);
+  let at = 0;
+  for (let i = 0; i < canonical.length; i++) {
+    const code = canonical.charCodeAt(i);
+    if (code === DOT) at++;
+    else bytes[at] = bytes[at]! * 10 + code - ZERO;
+  }
+  return bytes;
+}
 
 function ipv6Groups(text: string): number[] {
   const dotted = /^(.*:)(\d+)\.(\d+)\.(\d+)\.(\d+)$/.exec(text);

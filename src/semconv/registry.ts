@@ -319,6 +319,13 @@ export const AGENT_METRICS = {
   identitySynced: row('tcpledger_identity_synced', 'gauge', '1', 'Whether an identity source has its state', [
     'source',
   ]),
+  identityConntrack: row(
+    'tcpledger_identity_conntrack',
+    'counter',
+    '{lookup}',
+    'Connections asked about in connection tracking, for the backend of a service that they met, by result',
+    ['result'],
+  ),
   identityLists: row('tcpledger_identity_lists', 'counter', '{list}', 'Whole states an identity source has read', [
     'source',
     'kind',

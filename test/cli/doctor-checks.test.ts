@@ -1,5 +1,6 @@
 /** The checks of `tcpledger doctor`, told about machines that this one is not. */
 import { describe, expect, it } from 'vitest';
+import { conntrack } from '../../src/cli/doctor/conntrack.ts';
 import { exitCode, type Finding } from '../../src/cli/doctor/finding.ts';
 import {
   bpfFileSystem,
@@ -12,6 +13,7 @@ import {
 import type { Machine } from '../../src/cli/doctor/machine.ts';
 import { connectHooks, otherProcesses, privileges } from '../../src/cli/doctor/privileges.ts';
 import { kernelVersion, nodeVersion } from '../../src/cli/doctor/versions.ts';
+import { obstacle } from '../../src/identity/conntrack/availability.ts';
 
 function machine(files: Record<string, string> = {}, kernelRelease = '6.1.0-18-amd64', node = '20.20.2'): Machine {
   return { read: (path) => files[path], readable: (path) => path in files, kernelRelease, nodeVersion: node };
@@ -79,6 +81,27 @@ describe('privileges that it can do without', () => {
   ])('CapEff %s for the namespaces of processes: %s (%s)', (mask, ok) => {
     const finding = otherProcesses(capabilities(mask));
     expect(finding).toMatchObject({ ok, optional: true, mend: expect.stringContaining('CAP_SYS_PTRACE') });
+  });
+});
+
+describe('connection tracking', () => {
+  it('is there, or there is none to miss', () => {
+    expect(conntrack(undefined)).toMatchObject({ ok: true, detail: expect.stringContaining('which backend') });
+    expect(conntrack(obstacle('ABSENT'))).toMatchObject({ ok: true, detail: expect.stringContaining('not loaded') });
+  });
+
+  it.each([
+    ['EPERM', 'CAP_NET_ADMIN is missing', 'grant CAP_NET_ADMIN; until then'],
+    ['EINVAL', 'nf_conntrack_netlink is missing', 'load the kernel module nf_conntrack_netlink; until then'],
+    ['SILENT', 'does not answer', 'processors.identity.conntrack to false; until then'],
+    ['EIO', 'EIO', 'processors.identity.conntrack to false; until then'],
+  ])('cannot be asked (%s), and what to do', (reason, detail, mend) => {
+    expect(conntrack(obstacle(reason))).toMatchObject({
+      ok: false,
+      optional: true,
+      detail: expect.stringContaining(detail),
+      mend: expect.stringContaining(mend),
+    });
   });
 });
 

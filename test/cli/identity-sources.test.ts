@@ -61,3 +61,11 @@ describe('doctor tries the configured sources', () => {
     });
   });
 });
+
+it.each([
+  [{}, true],
+  [{ conntrack: false }, false],
+])('connection tracking with %j: %s', async (identity, asked) => {
+  await findings(identity);
+  expect((await configured(join(folder, 'otel-config.yaml'))).conntrack).toBe(asked);
+});

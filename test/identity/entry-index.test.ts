@@ -35,6 +35,7 @@ const entry: fc.Arbitrary<Entry> = fc.record({
   peers: fc.constant(undefined),
   deadlineMs: fc.constant(undefined),
   joined: fc.constant(false),
+  backendVaries: fc.constant(false as boolean),
   renewed: fc.constant(false),
   heldByUse: fc.constant([]),
   place: fc.constant(undefined),

@@ -1,11 +1,12 @@
 /** The component: its configuration, its life, and what it tells about itself. */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type Node, parseDocument } from 'yaml';
 import { configuredSources } from '../../src/identity/config.ts';
 import { createIdentityProcessor, type IdentityConfig, identityProcessor } from '../../src/identity/processor.ts';
+import { FakeConntrackKernel } from './conntrack/fake-kernel.ts';
 import {
   batchOf,
   FakeCgroups,
@@ -38,7 +39,7 @@ describe('configuration', () => {
   it('has defaults for everything', () => {
     const { config, mistakes } = parse('');
     expect(mistakes).toEqual([]);
-    expect(config).toMatchObject({ sources: ['host'], resolve_timeout: 5_000, series_ttl: 900_000 });
+    expect(config).toMatchObject({ sources: ['host'], resolve_timeout: 5_000, series_ttl: 900_000, conntrack: true });
   });
 
   it.each([
@@ -51,6 +52,9 @@ describe('configuration', () => {
     ['{file: {path: a}}', 'processors.identity.file: the source file is not in sources'],
     ['{host: {key: 1}}', 'processors.identity.host.key: unknown key'],
     ['resolve_timeout: 5', 'processors.identity.resolve_timeout: found the number 5'],
+    ['conntrack: sometimes', 'processors.identity.conntrack: found "sometimes"'],
+    ['conntrack: {}', 'processors.identity.conntrack: found a map'],
+    ['contrack: true', 'processors.identity.contrack: unknown key "contrack"'],
     ['series_ttl: 0s', 'processors.identity.series_ttl: found "0s"'],
   ])('%s is a mistake', (text, message) => {
     expect(parse(text).mistakes.join('\n')).toContain(message);
@@ -82,6 +86,7 @@ describe('a processor', () => {
   let cgroups: FakeCgroups;
   let namespaces: FakeNamespaces;
   let source: FakePairSource;
+  let conntrack: FakeConntrackKernel;
   let host: FakeHost;
   let agent: ReturnType<typeof settings>;
 
@@ -96,6 +101,7 @@ describe('a processor', () => {
     cgroups = new FakeCgroups();
     namespaces = new FakeNamespaces();
     source = new FakePairSource();
+    conntrack = new FakeConntrackKernel();
     host = new FakeHost();
     agent = settings();
   });
@@ -107,6 +113,7 @@ describe('a processor', () => {
       cgroups,
       namespaces,
       nodeAddresses: { has: () => false },
+      conntrack,
     });
   const withFile = () => create(`{sources: [file, host], file: {path: ${path}}}`);
   const live = () => new AbortController().signal;
@@ -248,6 +255,73 @@ describe('a processor', () => {
     expect(agent.telemetry.values.get('tcpledger_identity_lookups{"result":"known"}')).toBe(2);
     await identity.shutdown(live());
     expect(agent.telemetry.observed('tcpledger_identity_objects')).toEqual({});
+  });
+
+  describe('a service with two workloads', () => {
+    const asked = (result: string) => agent.telemetry.values.get(`tcpledger_identity_conntrack{"result":"${result}"}`);
+
+    /** A record of a connection through its VIP that met the second one, and what it is told. */
+    async function record(more = '') {
+      const backs = (name: string, ip: string) =>
+        `- {name: ${name}, workloadIps: [${ip}], services: {ns/shop: {80: 8080}}}\n`;
+      await writeFile(
+        path,
+        `workloads:\n- {name: client, workloadIps: [10.0.0.1]}\n${backs('v1', '10.0.1.1')}${backs('v2', '10.0.1.2')}` +
+          'services:\n- {name: shop, namespace: ns, hostname: shop, vips: [/10.96.0.1], ports: {80: 8080}}\n',
+      );
+      const identity = create(`{sources: [file], file: {path: ${path}}${more}}`);
+      const records = new RecordSink();
+      const logs = identity.logs!(records, pipeline('logs'));
+      await identity.start(host);
+      const one = recordOf(source.add(clock, { remoteAddress: '10.96.0.1', servicePort: 80 }));
+      conntrack.track(one, { address: '10.0.1.2', port: 8080 });
+      for (let i = 0; i < 2; i++) logs.consume({ source, records: [one] });
+      clock.advance(1_000);
+      const told = () => records.lines.map(({ peers }) => peers.destination?.name);
+      return { identity, told, again: () => logs.consume({ source, records: [one] }) };
+    }
+
+    it('has each connection named by connection tracking, which is let go of at the shutdown', async () => {
+      const { identity, told, again } = await record();
+      expect(told()).toEqual(['v2', 'v2']);
+      expect(asked('translated')).toBe(2);
+      expect(conntrack.openSockets).toBe(1);
+      again();
+      expect(told()).toHaveLength(2);
+      await identity.shutdown(live());
+      expect(told()).toEqual(['v2', 'v2', 'v2']);
+      expect(conntrack.openSockets).toBe(0);
+      expect(agent.logger.lines).toEqual([]);
+    });
+
+    it('or not, if it is told not to ask', async () => {
+      const { identity, told } = await record(', conntrack: false');
+      expect(told()).toEqual([undefined, undefined]);
+      expect(conntrack.asked).toEqual([]);
+      expect(asked('unavailable')).toBeUndefined();
+      await identity.shutdown(live());
+    });
+
+    it('says once why it cannot ask, and what to do', async () => {
+      conntrack.refusal = constants.errno.EPERM;
+      const { identity, told } = await record();
+      expect(told()).toEqual([undefined, undefined]);
+      expect(asked('unavailable')).toBe(2);
+      clock.advance(600_000);
+      expect(agent.logger.lines).toEqual([
+        'warn cannot ask conntrack which backend of a service a connection met: CAP_NET_ADMIN is missing; its record has as dst.workload what all backends of the service share, or none. To have it, grant CAP_NET_ADMIN. To do without, set processors.identity.conntrack to false',
+      ]);
+      await identity.shutdown(live());
+    });
+
+    it('has no warning where there is no connection tracking', async () => {
+      conntrack.isPresent = false;
+      const { identity } = await record();
+      expect(agent.logger.lines).toEqual([
+        'info cannot ask conntrack which backend of a service a connection met: this machine tracks no connections (nf_conntrack is not loaded); its record has as dst.workload what all backends of the service share, or none',
+      ]);
+      await identity.shutdown(live());
+    });
   });
 
   it('does not start with a file that cannot be read, and can be shut down then', async () => {

@@ -1,5 +1,8 @@
 /** The processor made of the directory's own parts, fed by a source that a test fills by hand. */
 
+import { type BackendResult, Backends } from '../../src/identity/conntrack/backends.ts';
+import { Conntrack } from '../../src/identity/conntrack/conntrack.ts';
+import type { ConntrackKernel } from '../../src/identity/conntrack/kernel.ts';
 import { Directory, type Shelf, TOMBSTONE_MS } from '../../src/identity/directory.ts';
 import { EntryIndex } from '../../src/identity/entry-index.ts';
 import { LogsOutlet } from '../../src/identity/logs-outlet.ts';
@@ -19,9 +22,11 @@ export interface RigOptions {
   readonly sources?: readonly ('file' | 'host')[];
   readonly nodeAddresses?: readonly string[];
   readonly synced?: boolean;
+  /** Asked for the backends of records; nobody is, if it is not given. */
+  readonly conntrack?: ConntrackKernel;
 }
 
-export function createRig({ sources = ['file'], nodeAddresses = [], synced = true }: RigOptions = {}) {
+export function createRig({ sources = ['file'], nodeAddresses = [], synced = true, conntrack }: RigOptions = {}) {
   const clock = new FakeClock();
   const cgroups = new FakeCgroups();
   const owners = new CgroupOwners(cgroups, clock);
@@ -30,6 +35,7 @@ export function createRig({ sources = ['file'], nodeAddresses = [], synced = tru
   const logger = new FakeLogger();
   const shelves = new Map<string, Shelf>();
   const index = new EntryIndex();
+  const wanted: string[] = [];
   const made = sources.map((type): Source => {
     const shelf = directory.addShelf(type, '');
     shelves.set(type, shelf);
@@ -41,6 +47,7 @@ export function createRig({ sources = ['file'], nodeAddresses = [], synced = tru
       start: async () => {},
       shutdown: async () => {},
       missing: () => undefined,
+      wants: (address) => void wanted.push(address),
       ...(type === 'host' && {
         byProcess: ({ executable }) =>
           executable === ''
@@ -53,20 +60,40 @@ export function createRig({ sources = ['file'], nodeAddresses = [], synced = tru
   const counter = (result: LookupResult) => ({
     add: (value: number) => void results.set(result, (results.get(result) ?? 0) + value),
   });
+  const resolver = new Resolver({
+    directory,
+    sources: made,
+    cgroups,
+    owners,
+    namespaces,
+    nodeAddresses: { has: (address) => address.startsWith('127.') || nodeAddresses.includes(address) },
+    index,
+  });
+  const found = new Map<BackendResult, number>();
+  const backendCounter = (result: BackendResult) => ({
+    add: (value: number) => void found.set(result, (found.get(result) ?? 0) + value),
+  });
+  const backends =
+    conntrack &&
+    new Backends({
+      conntrack: new Conntrack({ kernel: conntrack, clock, onUnavailable: () => {} }),
+      resolver,
+      clock,
+      results: {
+        translated: backendCounter('translated'),
+        untranslated: backendCounter('untranslated'),
+        none: backendCounter('none'),
+        other_connection: backendCounter('other_connection'),
+        failed: backendCounter('failed'),
+        unavailable: backendCounter('unavailable'),
+      },
+    });
   const namer = new Namer({
     clock,
     logger,
     directory,
     index,
-    resolver: new Resolver({
-      directory,
-      sources: made,
-      cgroups,
-      owners,
-      namespaces,
-      nodeAddresses: { has: (address) => address.startsWith('127.') || nodeAddresses.includes(address) },
-      index,
-    }),
+    resolver,
     resolveTimeoutMs: RESOLVE_TIMEOUT_MS,
     lookups: {
       known: counter('known'),
@@ -83,7 +110,7 @@ export function createRig({ sources = ['file'], nodeAddresses = [], synced = tru
   const pairs = new PairSink();
   const records = new RecordSink();
   const metrics = new MetricsOutlet(pairs, namer, SERIES_TTL_MS);
-  const logs = new LogsOutlet(records, namer);
+  const logs = new LogsOutlet(records, namer, clock, backends);
   return {
     clock,
     directory,
@@ -97,6 +124,8 @@ export function createRig({ sources = ['file'], nodeAddresses = [], synced = tru
     pairs,
     records,
     results,
+    found,
+    wanted,
     source: new FakePairSource(),
     shelf: (type: 'file' | 'host') => shelves.get(type)!,
   };

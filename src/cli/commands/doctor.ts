@@ -6,6 +6,7 @@ import { VERSION } from '../../build-info.ts';
 import type { OptionValues } from '../arguments.ts';
 import { configFile } from '../config-file.ts';
 import type { Configured } from '../doctor/configured.ts';
+import { conntrack } from '../doctor/conntrack.ts';
 import { exitCode, type Finding } from '../doctor/finding.ts';
 import {
   bpfFileSystem,
@@ -33,7 +34,12 @@ export async function doctor(options: OptionValues): Promise<number> {
   const loads = needed.every((finding) => finding.ok);
   const probed = loads ? await probe() : [connectHooks(machine)];
   // The components bring the kernel loader, which cannot even be read where koffi is missing.
-  const { findings, pins, pods } = has(needed, 'koffi') ? await configuration(configFile(options)) : NOTHING_CONFIGURED;
+  const {
+    findings,
+    pins,
+    pods,
+    conntrack: asked,
+  } = has(needed, 'koffi') ? await configuration(configFile(options)) : NOTHING_CONFIGURED;
   const all = [
     ...needed,
     ...probed,
@@ -41,6 +47,7 @@ export async function doctor(options: OptionValues): Promise<number> {
     runStatistics(machine),
     controlGroups(machine),
     ...(pods && hasVersionOneGroups(machine) ? [otherProcesses(machine)] : []),
+    ...(asked ? [await trackedConnections()] : []),
     bpfFileSystem(machine, pins),
     ...findings,
   ];
@@ -48,7 +55,7 @@ export async function doctor(options: OptionValues): Promise<number> {
   return exitCode(all);
 }
 
-const NOTHING_CONFIGURED: Configured = { findings: [], pins: false, pods: false };
+const NOTHING_CONFIGURED: Configured = { findings: [], pins: false, pods: false, conntrack: false };
 
 const has = (findings: readonly Finding[], feature: string) =>
   findings.some((finding) => finding.feature === feature && finding.ok);
@@ -57,6 +64,11 @@ const has = (findings: readonly Finding[], feature: string) =>
 async function probe(): Promise<readonly Finding[]> {
   const { probeKernel } = await import('../../receiver/probe.ts');
   return probeKernel();
+}
+
+async function trackedConnections(): Promise<Finding> {
+  const { findObstacle } = await import('../../identity/conntrack/availability.ts');
+  return conntrack(findObstacle());
 }
 
 async function configuration(file: string): Promise<Configured> {

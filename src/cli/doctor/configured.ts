@@ -9,7 +9,7 @@ import { addressText, listen } from '../../exporters/prometheus/listen.ts';
 import type { ReceiverConfig } from '../../receiver/config.ts';
 import { FACTORIES } from '../components.ts';
 import type { Finding } from './finding.ts';
-import { identitySources, knowsPods } from './identity-sources.ts';
+import { asksConntrack, identitySources, knowsPods } from './identity-sources.ts';
 
 export interface Configured {
   readonly findings: readonly Finding[];
@@ -17,6 +17,8 @@ export interface Configured {
   readonly pins: boolean;
   /** Some source knows pods by what the node's cgroups call them. */
   readonly pods: boolean;
+  /** Some processor asks connection tracking. */
+  readonly conntrack: boolean;
 }
 
 export async function configured(file: string): Promise<Configured> {
@@ -28,6 +30,7 @@ export async function configured(file: string): Promise<Configured> {
       findings: [{ feature: 'configuration', ok: false, detail, mend, code: 'TCPL_E_CONFIG' }],
       pins: false,
       pods: false,
+      conntrack: false,
     };
   }
   const pinPaths = pinPathsOf(config);
@@ -40,6 +43,7 @@ export async function configured(file: string): Promise<Configured> {
     ],
     pins: pinPaths.length > 0,
     pods: knowsPods(config),
+    conntrack: asksConntrack(config),
   };
 }
 

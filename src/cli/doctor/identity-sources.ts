@@ -22,10 +22,17 @@ export async function identitySources(config: ResolvedConfig): Promise<readonly 
 export const knowsPods = (config: ResolvedConfig): boolean =>
   sourcesOf(config).some(({ type }) => KNOWING_PODS.has(type.type));
 
+export const asksConntrack = (config: ResolvedConfig): boolean =>
+  processorsOf(config).some(({ section }) => section.conntrack);
+
 /** With the ids of their processors. */
 function sourcesOf(config: ResolvedConfig): (ConfiguredSource & { readonly processor: string })[] {
-  const processors = config.processors.filter(({ factory }) => factory.type === 'identity');
-  return processors.flatMap(({ id, config: section }) =>
-    configuredSources(section as IdentityConfig).map((source) => ({ processor: id, ...source })),
+  return processorsOf(config).flatMap(({ id, section }) =>
+    configuredSources(section).map((source) => ({ processor: id, ...source })),
   );
 }
+
+const processorsOf = (config: ResolvedConfig) =>
+  config.processors
+    .filter(({ factory }) => factory.type === 'identity')
+    .map(({ id, config: section }) => ({ id, section: section as IdentityConfig }));

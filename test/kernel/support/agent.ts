@@ -6,9 +6,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type LogLine, parseLog } from './access-log.ts';
 import { undoLater } from './cleanup.ts';
+import { run } from './command.ts';
 import { eventually } from './eventually.ts';
 import { freePort } from './free-port.ts';
 import { type TestService, type TestWorkload, writeIdentityFile } from './identity-file.ts';
+import type { Namespace } from './namespace.ts';
 import { Page } from './prometheus-text.ts';
 
 const PROGRAM = join(import.meta.dirname, '..', '..', '..', 'dist', 'tcpledger.cjs');
@@ -35,6 +37,8 @@ export interface AgentOptions {
   readonly extensions?: Readonly<Record<string, unknown>>;
   /** Capabilities that it does not get, as `net_admin`. */
   readonly withoutCapabilities?: readonly string[];
+  /** Whose network it has, as on a node the host's; that of the tests if it is not given. */
+  readonly namespace?: Namespace;
   /** Where configuration, identity file and log are, if they are to outlive the agent: an agent started again goes on there. */
   readonly directory?: string;
 }
@@ -81,9 +85,8 @@ export async function startAgent(options: AgentOptions = {}): Promise<Agent> {
   // dies with the process that runs the tests, even if that is killed
   const without = options.withoutCapabilities?.map((capability) => `-${capability}`).join(',');
   const limits = ['--pdeathsig', 'KILL', ...(without === undefined ? [] : ['--bounding-set', without])];
-  const child = spawn('setpriv', [...limits, process.execPath, PROGRAM, 'run', '--config', configFile], {
-    stdio: ['ignore', 'ignore', 'pipe'],
-  });
+  const program = [...inside(options.namespace), process.execPath, PROGRAM, 'run', '--config', configFile];
+  const child = spawn('setpriv', [...limits, ...program], { stdio: ['ignore', 'ignore', 'pipe'] });
   const kill = undoLater(() => child.kill('SIGKILL'));
   let stderr = '';
   child.stderr!.on('data', (text: Buffer) => {
@@ -100,7 +103,12 @@ export async function startAgent(options: AgentOptions = {}): Promise<Agent> {
     return code;
   };
 
-  await ready(child, url, () => stderr);
+  const fetchText = options.namespace === undefined ? fetchHere : fetchIn(options.namespace);
+  await ready(
+    child,
+    () => fetchText(`${url}/readyz`),
+    () => stderr,
+  );
   let lastLog: LogLine[] = [];
   let lastRequest = 0;
   return {
@@ -172,17 +180,39 @@ function configuration(options: AgentOptions, port: number, identityFile: string
   };
 }
 
-async function ready(child: ChildProcess, url: string, stderr: () => string): Promise<void> {
+async function ready(child: ChildProcess, ask: () => Promise<Fetched>, stderr: () => string): Promise<void> {
   await eventually(async () => {
     if (child.exitCode !== null) return;
-    const { status, body } = await fetchText(`${url}/readyz`);
+    const { status, body } = await ask();
     if (status !== 200) throw new Error(`not ready: ${body}\n${stderr()}`);
   }, 300);
   if (child.exitCode !== null) throw new Error(`the agent ended with ${child.exitCode}:\n${stderr()}`);
 }
 
+/** What to run a program with so that it has that network, and all else as it is here. */
+const inside = (namespace: Namespace | undefined): string[] =>
+  namespace === undefined ? [] : ['nsenter', `--net=/run/netns/${namespace.name}`];
+
+interface Fetched {
+  readonly status: number;
+  readonly body: string;
+  readonly requestBytes: number;
+}
+
+/** The same by a process in that network. */
+function fetchIn(namespace: Namespace): (url: string) => Promise<Fetched> {
+  const [nsenter, ...where] = inside(namespace);
+  const script =
+    "require('node:http').get(process.argv[1], { agent: false }, (response) => {" +
+    "const requestBytes = response.socket.bytesWritten; let body = '';" +
+    "response.setEncoding('utf8').on('data', (part) => { body += part; });" +
+    "response.on('end', () => process.stdout.write(JSON.stringify({ status: response.statusCode, body, requestBytes })));" +
+    '});';
+  return async (url) => JSON.parse(await run(nsenter!, [...where, process.execPath, '-e', script, url])) as Fetched;
+}
+
 /** A connection of its own for each request, which is over when this resolves. */
-function fetchText(url: string): Promise<{ status: number; body: string; requestBytes: number }> {
+function fetchHere(url: string): Promise<Fetched> {
   return new Promise((resolve, reject) => {
     get(url, { agent: false }, (response) => {
       const parts: Buffer[] = [];

@@ -7,12 +7,16 @@ import type { Namespace } from './namespace.ts';
 /** What passes through a node, and what its own processes send. */
 export type NatHook = 'prerouting' | 'output';
 
-/** Connects to `vip` go to the endpoints in turn. By nftables. */
+/** Which endpoint a connection gets; kube-proxy's way is `random`. */
+export type Choice = 'in turn' | 'random';
+
+/** Connects to `vip` go to the endpoints. By nftables. */
 export async function translate(
   namespace: Namespace,
   hook: NatHook,
   vip: Endpoint,
   endpoints: readonly Endpoint[],
+  choice: Choice = 'in turn',
 ): Promise<void> {
   const { family, table } = tableOf(vip.host);
   const service = `vip-${addressBytes(vip.host).join('-')}-${vip.port}`;
@@ -27,29 +31,37 @@ export async function translate(
         `add rule ${table} ${chains[number]} meta l4proto tcp dnat to ${text(endpoint)}`,
       ]),
       `add rule ${table} ${hook} ${family} daddr ${vip.host} tcp dport ${vip.port} ` +
-        `numgen inc mod ${chains.length} vmap { ${chains.map((chain, number) => `${number} : goto ${chain}`).join(', ')} }`,
+        `numgen ${choice === 'random' ? 'random' : 'inc'} mod ${chains.length} vmap { ${chains.map((chain, number) => `${number} : goto ${chain}`).join(', ')} }`,
     ].join('; '),
   );
 }
 
-/** The same by iptables, IPv4. */
+let chainsMade = 0;
+
+/** The same by iptables, or ip6tables. */
 export async function translateByIptables(
   namespace: Namespace,
   hook: NatHook,
   vip: Endpoint,
   endpoints: readonly Endpoint[],
+  choice: Choice = 'in turn',
 ): Promise<void> {
-  const iptables = (...args: string[]) => namespace.exec('iptables', '-w', '-t', 'nat', ...args);
-  const service = `VIP-${addressBytes(vip.host).join('-')}`;
+  const program = isIPv6(vip.host) ? 'ip6tables' : 'iptables';
+  const iptables = (...args: string[]) => namespace.exec(program, '-w', '-t', 'nat', ...args);
+  // a chain's name has 28 characters at most
+  const service = `VIP-${chainsMade++}`;
   await iptables('-N', service);
   for (const [number, endpoint] of endpoints.entries()) {
     const chain = `${service}-${number}`;
     await iptables('-N', chain);
     await iptables('-A', chain, '-p', 'tcp', '-j', 'DNAT', '--to-destination', text(endpoint));
     // of those that are left each is as likely
-    const every = String(endpoints.length - number);
-    const turn = ['-m', 'statistic', '--mode', 'nth', '--every', every, '--packet', '0'];
-    await iptables('-A', service, ...turn, '-j', chain);
+    const left = endpoints.length - number;
+    const turn =
+      choice === 'random'
+        ? ['--mode', 'random', '--probability', (1 / left).toFixed(9)]
+        : ['--mode', 'nth', '--every', String(left), '--packet', '0'];
+    await iptables('-A', service, '-m', 'statistic', ...turn, '-j', chain);
   }
   const match = ['-d', vip.host, '-p', 'tcp', '--dport', String(vip.port)];
   await iptables('-A', hook.toUpperCase(), ...match, '-j', service);
