@@ -49,7 +49,7 @@ export function maskAddress(canonical: string, length: number): string {
     bytes[at]! &= 0xff << (8 - kept);
   }
   // Not addressFromBytes: masking must not turn an IPv6 prefix into a v4-mapped address or the other way round.
-  return bytes.length === 4 ? Array.from(bytes).join('.') : formatIPv6(groupsAt(bytes, 0));
+  return bytes.length === 4 ? ipv4At(bytes, 0) : formatIPv6(groupsAt(bytes, 0));
 }
 
 /** Reachable only from its own network namespace: 127.0.0.0/8 and ::1. */
