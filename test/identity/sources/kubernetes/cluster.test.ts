@@ -1,7 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { Directory, type Shelf } from '../../../../src/identity/directory.ts';
-import { Cluster } from '../../../../src/identity/sources/kubernetes/cluster.ts';
-import { KUBERNETES_DEFAULTS } from '../../../../src/identity/sources/kubernetes/config.ts';
+import type { Shelf } from '../../../../src/identity/directory.ts';
+import type { Cluster } from '../../../../src/identity/sources/kubernetes/cluster.ts';
 import {
   trimEndpointSlice,
   trimNamespace,
@@ -10,6 +9,7 @@ import {
   trimService,
 } from '../../../../src/identity/sources/kubernetes/trimmed.ts';
 import { FakeClock } from '../../fakes.ts';
+import { emptyCluster } from './support/cluster.ts';
 import { namespace, node, type PodOptions, pod, type ServiceOptions, service, slice } from './support/objects.ts';
 
 let clock: FakeClock;
@@ -19,10 +19,7 @@ beforeEach(() => create(''));
 
 function create(nodeName: string): void {
   clock = new FakeClock();
-  shelf = new Directory(clock).addShelf('kubernetes', '');
-  const { trust_domain, cluster_id, cluster_domain } = KUBERNETES_DEFAULTS;
-  const names = { trustDomain: trust_domain, clusterId: cluster_id, clusterDomain: cluster_domain, nodeName };
-  cluster = new Cluster({ shelf, names, breathe: () => undefined });
+  ({ shelf, cluster } = emptyCluster(clock, nodeName));
 }
 
 async function put(objects: {

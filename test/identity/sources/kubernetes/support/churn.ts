@@ -1,12 +1,11 @@
 /** A cluster whose pods are replaced, one after the other, each by another with its address, on the source's own reader. */
-import { Directory } from '../../../../../src/identity/directory.ts';
 import type { Access } from '../../../../../src/identity/sources/kubernetes/access.ts';
 import type { ApiClient } from '../../../../../src/identity/sources/kubernetes/api-client.ts';
-import { Cluster } from '../../../../../src/identity/sources/kubernetes/cluster.ts';
 import { Reflector, TIMING } from '../../../../../src/identity/sources/kubernetes/reflector.ts';
 import { RESOURCES } from '../../../../../src/identity/sources/kubernetes/resources.ts';
 import { FakeClock } from '../../../fakes.ts';
 import { collectGarbage } from '../../../garbage.ts';
+import { emptyCluster } from './cluster.ts';
 import { deploymentPod } from './objects.ts';
 
 /** Between two clearings of the directory, as the processor does it. */
@@ -30,13 +29,7 @@ export interface Sample {
 
 export async function churn({ pods, replacements, perMinute, sampleEvery }: Churn): Promise<readonly Sample[]> {
   const clock = new FakeClock();
-  const directory = new Directory(clock);
-  const shelf = directory.addShelf('kubernetes', '');
-  const cluster = new Cluster({
-    shelf,
-    names: { trustDomain: 'cluster.local', clusterId: 'Kubernetes', clusterDomain: 'cluster.local', nodeName: '' },
-    breathe: () => undefined,
-  });
+  const { directory, shelf, cluster } = emptyCluster(clock);
   const ip = (i: number) => `10.0.${i >> 8}.${i & 255}`;
   const podOf = (i: number, generation: number) =>
     deploymentPod(`app-${i % 100}`, `${i}-${generation}`, {

@@ -3,11 +3,11 @@
  * is, the good list after it must make the directory what it would have been without it.
  */
 import type { Clock } from '../../../../../src/identity/clock.ts';
-import { Directory, type Shelf } from '../../../../../src/identity/directory.ts';
+import type { Shelf } from '../../../../../src/identity/directory.ts';
 import type { Access } from '../../../../../src/identity/sources/kubernetes/access.ts';
 import type { ApiClient, Request } from '../../../../../src/identity/sources/kubernetes/api-client.ts';
 import { ApiFailure } from '../../../../../src/identity/sources/kubernetes/api-failure.ts';
-import { Cluster } from '../../../../../src/identity/sources/kubernetes/cluster.ts';
+import type { Cluster } from '../../../../../src/identity/sources/kubernetes/cluster.ts';
 import {
   Reflector,
   type Resource,
@@ -16,6 +16,7 @@ import {
 } from '../../../../../src/identity/sources/kubernetes/reflector.ts';
 import { RESOURCES } from '../../../../../src/identity/sources/kubernetes/resources.ts';
 import type { Trimmed } from '../../../../../src/identity/sources/kubernetes/trimmed.ts';
+import { emptyCluster } from './cluster.ts';
 import { deploymentPod, namespace, node, pod, service, slice } from './objects.ts';
 import type { KubeObject } from './scripted-server.ts';
 
@@ -66,13 +67,7 @@ export interface FuzzOptions {
 export async function fuzz({ messages, seed, afterEach }: FuzzOptions): Promise<FuzzReport> {
   const random = mulberry32(seed);
   const clock = new HurriedClock();
-  const directory = new Directory(clock);
-  const shelf = directory.addShelf('kubernetes', '');
-  const cluster = new Cluster({
-    shelf,
-    names: { trustDomain: 'cluster.local', clusterId: 'Kubernetes', clusterDomain: 'cluster.local', nodeName: '' },
-    breathe: () => undefined,
-  });
+  const { directory, shelf, cluster } = emptyCluster(clock);
   const stores = cluster as unknown as Record<Kind, Store<Trimmed>>;
   const noMutation = (bytes: Buffer) => bytes;
   for (const kind of KINDS) await feed(kind, stores[kind], clock, random, noMutation);
