@@ -21,14 +21,25 @@ const byHostname = (a: ServiceObject, b: ServiceObject): number =>
 const byDialling = (a: ServiceObject, b: ServiceObject): number =>
   Number(a.vips.length === 0) - Number(b.vips.length === 0) || byHostname(a, b);
 
+/** Who serves one port of a service. */
+export interface Backing {
+  /**
+   * As far as all endpoints agree: fields in which they differ (pod, zone) are unknown. undefined if they are several
+   * workloads, or none.
+   */
+  readonly workload: Workload | undefined;
+  /** There is not just one endpoint: each connection may meet another. */
+  readonly varies: boolean;
+}
+
 export class ServiceIndex {
   readonly #pool: WorkloadPool;
   readonly #byKey = new Map<ServiceKey, ServiceObject>();
   /** By network. */
   readonly #vips = new Map<string, VipTable>();
   readonly #endpoints = new Map<ServiceKey, Set<Holder>>();
-  /** What `endpointsWorkload` found, by service and port (null: nobody); dropped when either changes. */
-  readonly #common = new Map<ServiceKey, Map<number, Workload | null>>();
+  /** What `backing` found, by service and port; dropped when either changes. */
+  readonly #backings = new Map<ServiceKey, Map<number, Backing>>();
 
   constructor(pool: WorkloadPool) {
     this.#pool = pool;
@@ -54,7 +65,7 @@ export class ServiceIndex {
       this.#vips.set(vip.network, table);
       table.add(vip, object);
     }
-    this.#forgetCommon(object.key);
+    this.#forgetBackings(object.key);
   }
 
   delete(key: ServiceKey): void {
@@ -66,21 +77,21 @@ export class ServiceIndex {
       table?.delete(vip, object);
       if (table?.isEmpty) this.#vips.delete(vip.network);
     }
-    this.#forgetCommon(key);
+    this.#forgetBackings(key);
   }
 
   addEndpoint(key: ServiceKey, holder: Holder): void {
     const holders = this.#endpoints.get(key);
     if (holders) holders.add(holder);
     else this.#endpoints.set(key, new Set([holder]));
-    this.#forgetCommon(key);
+    this.#forgetBackings(key);
   }
 
   deleteEndpoint(key: ServiceKey, holder: Holder): void {
     const holders = this.#endpoints.get(key);
     holders?.delete(holder);
     if (holders?.size === 0) this.#endpoints.delete(key);
-    this.#forgetCommon(key);
+    this.#forgetBackings(key);
   }
 
   endpoints(key: ServiceKey): ReadonlySet<Holder> {
@@ -121,47 +132,35 @@ export class ServiceIndex {
     return best;
   }
 
-  /**
-   * Who serves `port` of a service, as far as all its endpoints agree: fields in which they differ (pod, zone) are
-   * unknown, and if they are several workloads the answer is undefined, since each connection may have met another.
-   */
-  endpointsWorkload(object: ServiceObject, port: number): Workload | undefined {
-    let ports = this.#common.get(object.key);
+  backing(object: ServiceObject, port: number): Backing {
+    let ports = this.#backings.get(object.key);
     if (!ports) {
       ports = new Map();
-      this.#common.set(object.key, ports);
+      this.#backings.set(object.key, ports);
     }
-    let workload = ports.get(port);
-    if (workload === undefined) {
-      workload = this.#commonWorkload(object, port);
-      ports.set(port, workload);
+    let backing = ports.get(port);
+    if (!backing) {
+      backing = this.#findBacking(object, port);
+      ports.set(port, backing);
     }
-    return workload ?? undefined;
+    return backing;
   }
 
-  #commonWorkload(object: ServiceObject, port: number): Workload | null {
+  #findBacking(object: ServiceObject, port: number): Backing {
     const workloads = [...this.endpoints(object.key)]
       .filter((holder) => target(object, holder, port) > 0)
       .map((holder) => holder.workload);
     const common = commonFields(workloads);
-    if (!common) return null;
-    const workload = this.#pool.intern(common);
-    this.#pool.hold(workload);
-    return workload;
+    const workload = common && this.#pool.intern(common);
+    if (workload) this.#pool.hold(workload);
+    return { workload, varies: workloads.length !== 1 };
   }
 
-  /** Whether exactly one workload serves `port` of a service. */
-  hasOneEndpoint(object: ServiceObject, port: number): boolean {
-    let count = 0;
-    for (const holder of this.endpoints(object.key)) if (target(object, holder, port) > 0 && ++count > 1) break;
-    return count === 1;
-  }
-
-  #forgetCommon(key: ServiceKey): void {
-    const common = this.#common.get(key);
-    if (!common) return;
-    for (const workload of common.values()) if (workload) this.#pool.release(workload);
-    this.#common.delete(key);
+  #forgetBackings(key: ServiceKey): void {
+    const backings = this.#backings.get(key);
+    if (!backings) return;
+    for (const { workload } of backings.values()) if (workload) this.#pool.release(workload);
+    this.#backings.delete(key);
   }
 }
 
