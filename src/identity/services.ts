@@ -3,7 +3,7 @@
  * looked up as they are now: their addresses are not reused within the seconds that a record takes.
  */
 import type { Holder } from './directory.ts';
-import type { ServiceKey, ServiceObject } from './objects.ts';
+import type { PortMap, ServiceKey, ServiceObject, WorkloadObject } from './objects.ts';
 import type { Workload } from './types.ts';
 import { VipTable } from './vip-table.ts';
 import { UNNAMED_FIELDS, WORKLOAD_FIELDS, type WorkloadFields, type WorkloadPool } from './workload-pool.ts';
@@ -38,6 +38,8 @@ export class ServiceIndex {
   /** By network. */
   readonly #vips = new Map<string, VipTable>();
   readonly #endpoints = new Map<ServiceKey, Set<Holder>>();
+  /** What `byTargetPort` found, by what a workload backs and port (null: none); dropped when any service changes. */
+  #byTargetPort = new WeakMap<WorkloadObject['services'], Map<number, ServiceObject | null>>();
   /** What `backing` found, by service and port; dropped when either changes. */
   readonly #backings = new Map<ServiceKey, Map<number, Backing>>();
 
@@ -60,6 +62,7 @@ export class ServiceIndex {
   put(object: ServiceObject): void {
     this.delete(object.key);
     this.#byKey.set(object.key, object);
+    this.#byTargetPort = new WeakMap();
     for (const vip of object.vips) {
       const table = this.#vips.get(vip.network) ?? new VipTable();
       this.#vips.set(vip.network, table);
@@ -72,6 +75,7 @@ export class ServiceIndex {
     const object = this.#byKey.get(key);
     if (!object) return;
     this.#byKey.delete(key);
+    this.#byTargetPort = new WeakMap();
     for (const vip of object.vips) {
       const table = this.#vips.get(vip.network);
       table?.delete(vip, object);
@@ -122,11 +126,25 @@ export class ServiceIndex {
   }
 
   /** The service of this workload whose target port is `port`: one with a virtual address before others, then lowest FQDN. */
-  byTargetPort(holder: Holder, port: number): ServiceObject | undefined {
-    let best: ServiceObject | undefined;
-    for (const key of holder.object.services.keys()) {
+  byTargetPort({ object: { services } }: Holder, port: number): ServiceObject | undefined {
+    let ports = this.#byTargetPort.get(services);
+    if (!ports) {
+      ports = new Map();
+      this.#byTargetPort.set(services, ports);
+    }
+    let service = ports.get(port);
+    if (service === undefined) {
+      service = this.#findByTargetPort(services, port);
+      ports.set(port, service);
+    }
+    return service ?? undefined;
+  }
+
+  #findByTargetPort(backed: WorkloadObject['services'], port: number): ServiceObject | null {
+    let best: ServiceObject | null = null;
+    for (const [key, own] of backed) {
       const service = this.#byKey.get(key);
-      if (!service || !serves(service, holder, port)) continue;
+      if (!service || !serves(service, own, port)) continue;
       if (!best || byDialling(service, best) < 0) best = service;
     }
     return best;
@@ -148,7 +166,7 @@ export class ServiceIndex {
 
   #findBacking(object: ServiceObject, port: number): Backing {
     const workloads = [...this.endpoints(object.key)]
-      .filter((holder) => target(object, holder, port) > 0)
+      .filter((holder) => target(object, holder.object.services.get(object.key), port) > 0)
       .map((holder) => holder.workload);
     const common = commonFields(workloads);
     const workload = common && this.#pool.intern(common);
@@ -164,18 +182,16 @@ export class ServiceIndex {
   }
 }
 
-/** The port on which this workload serves a service port; 0 if it does not. */
-function target(service: ServiceObject, holder: Holder, servicePort: number): number {
-  return service.ports.get(servicePort) || holder.object.services.get(service.key)?.get(servicePort) || 0;
+/** The port on which a workload serves a service port; 0 if it does not. `own`: the ports it has for that service. */
+function target(service: ServiceObject, own: PortMap | undefined, servicePort: number): number {
+  return service.ports.get(servicePort) || own?.get(servicePort) || 0;
 }
 
 /** Whether `port` is the target of one of the service's ports. Never 0: a named port that this workload lacks is none. */
-function serves(service: ServiceObject, holder: Holder, port: number): boolean {
+function serves(service: ServiceObject, own: PortMap, port: number): boolean {
   if (port === 0) return false;
-  for (const servicePort of service.ports.keys()) if (target(service, holder, servicePort) === port) return true;
-  for (const servicePort of holder.object.services.get(service.key)?.keys() ?? []) {
-    if (target(service, holder, servicePort) === port) return true;
-  }
+  for (const servicePort of service.ports.keys()) if (target(service, own, servicePort) === port) return true;
+  for (const servicePort of own.keys()) if (target(service, own, servicePort) === port) return true;
   return false;
 }
 
