@@ -1,23 +1,31 @@
 /**
  * Which entries an address or a cgroup concerns, and which is the other view of the same connections.
  *
- * A flood of new pairs goes through `add` and `delete`, so they look up each address once and an entry keeps where it
- * is. Most directory changes are about ends on other nodes, and touch the entries with that other end and no others. A
- * change at this node looks at every entry.
+ * A flood of new pairs goes through `add` and `delete`, so an entry is found again by its number and its other end's
+ * address is in no table of texts. Most directory changes are about ends on other nodes, and touch the entries with that
+ * other end and no others. A change at this node looks at every entry.
  */
 import type { Pair } from '../receiver/types.ts';
 import { isLoopback, maskAddress } from '../semconv/address.ts';
+import { AddressChains } from './address-chains.ts';
 import type { DirectoryChange } from './directory.ts';
-import type { AddressUse, Entry } from './entry.ts';
+import type { Entry } from './entry.ts';
 import { MultiMap } from './multi-map.ts';
-import { valuesOf, withoutValue, withValue } from './one-or-many.ts';
+import type { Vip } from './objects.ts';
 
 const NO_ENTRIES: readonly Entry[] = [];
 
 export class EntryIndex {
-  /** In no order. */
-  readonly #entries: Entry[] = [];
-  readonly #addresses = new Map<string, AddressUse>();
+  /** By number. */
+  readonly #entries: (Entry | undefined)[] = [];
+  /** Numbers that are to be had again. */
+  readonly #free: number[] = [];
+  /** By the address at the other end. */
+  readonly #byRemote = new AddressChains();
+  /** By the address that was dialled, where another was met: most pairs have none. */
+  readonly #byDialled = new MultiMap<string, Entry>();
+  /** How many have the address as their own. */
+  readonly #locals = new Map<string, number>();
   /**
    * By all that both views of a connection have in common. It has the entries whose other end is some socket of this
    * node, and only those: most pairs go to other nodes, and have no other view here.
@@ -25,46 +33,48 @@ export class EntryIndex {
   readonly #views = new MultiMap<string, Entry>();
 
   get size(): number {
-    return this.#entries.length;
+    return this.#entries.length - this.#free.length;
   }
 
   add(entry: Entry): void {
     const { kind, localAddress, remoteAddress, dialledAddress } = entry.pair;
     if (kind === 'unattributed') return;
-    const local = this.#use(localAddress);
-    const remote = kind === 'pair' ? this.#use(remoteAddress) : undefined;
-    const dialled = kind === 'pair' && dialledAddress !== '' ? this.#use(dialledAddress) : undefined;
-    if (local.locals++ === 0) for (const other of remotesOf(local)) this.#views.add(viewKey(other.pair), other);
-    if (remote) remote.others = withValue(remote.others, entry);
-    if (dialled) dialled.others = withValue(dialled.others, entry);
-    if (remote && remote.locals > 0) this.#views.add(viewKey(entry.pair), entry);
-    entry.place = { position: this.#entries.length, local, remote, dialled };
-    this.#entries.push(entry);
+    const locals = this.#locals.get(localAddress) ?? 0;
+    this.#locals.set(localAddress, locals + 1);
+    if (locals === 0) for (const other of this.#withRemote(localAddress)) this.#views.add(viewKey(other.pair), other);
+    const place = this.#free.pop() ?? this.#entries.length;
+    this.#entries[place] = entry;
+    entry.place = place;
+    if (kind !== 'pair') return;
+    this.#byRemote.add(place, remoteAddress);
+    if (dialledAddress !== '') this.#byDialled.add(dialledAddress, entry);
+    if (this.hasLocal(remoteAddress)) this.#views.add(viewKey(entry.pair), entry);
   }
 
   /** No-op if the index does not have it. */
   delete(entry: Entry): void {
     const { place } = entry;
-    if (!place) return;
-    const { position, local, remote, dialled } = place;
+    if (place === undefined) return;
+    const { kind, localAddress, remoteAddress, dialledAddress } = entry.pair;
     entry.place = undefined;
-    const last = this.#entries.pop()!;
-    if (last !== entry) {
-      this.#entries[position] = last;
-      last.place!.position = position;
+    this.#entries[place] = undefined;
+    this.#free.push(place);
+    if (kind === 'pair') {
+      if (this.hasLocal(remoteAddress)) this.#views.delete(viewKey(entry.pair), entry);
+      if (dialledAddress !== '') this.#byDialled.delete(dialledAddress, entry);
+      this.#byRemote.delete(place, remoteAddress);
     }
-    if (remote && remote.locals > 0) this.#views.delete(viewKey(entry.pair), entry);
-    if (remote) remote.others = withoutValue(remote.others, entry);
-    if (dialled) dialled.others = withoutValue(dialled.others, entry);
-    if (--local.locals === 0) for (const other of remotesOf(local)) this.#views.delete(viewKey(other.pair), other);
-    this.#drop(local);
-    if (remote) this.#drop(remote);
-    if (dialled) this.#drop(dialled);
+    const locals = this.#locals.get(localAddress)! - 1;
+    if (locals > 0) this.#locals.set(localAddress, locals);
+    else {
+      this.#locals.delete(localAddress);
+      for (const other of this.#withRemote(localAddress)) this.#views.delete(viewKey(other.pair), other);
+    }
   }
 
   /** Whether some socket of this node has the address. */
   hasLocal(address: string): boolean {
-    return (this.#addresses.get(address)?.locals ?? 0) > 0;
+    return this.#locals.has(address);
   }
 
   /**
@@ -73,61 +83,67 @@ export class EntryIndex {
    */
   mirrors(entry: Entry): readonly Entry[] {
     const { pair, place } = entry;
-    const remote = place ? place.remote : this.#addresses.get(pair.remoteAddress);
-    if (pair.kind !== 'pair' || !remote || remote.locals === 0) return NO_ENTRIES;
+    if (pair.kind !== 'pair' || !this.hasLocal(pair.remoteAddress)) return NO_ENTRIES;
     // What was deleted may have been the last of its local address: then its mirrors are no views.
-    const candidates = place ? this.#views.get(viewKey(pair)) : remotesOf(this.#addresses.get(pair.localAddress));
+    const candidates = place === undefined ? this.#withRemote(pair.localAddress) : this.#views.get(viewKey(pair));
     return [...candidates].filter((other) => isMirror(entry, other));
   }
 
   *concernedBy({ addresses, cgroups, ranges }: DirectoryChange): IterableIterator<Entry> {
     let isHere = cgroups.size > 0;
     for (const address of addresses) {
-      const use = this.#addresses.get(address);
-      if (!use) continue;
-      isHere ||= use.locals > 0;
-      yield* valuesOf(use.others);
+      isHere ||= this.hasLocal(address);
+      yield* this.#withRemote(address);
+      yield* this.#byDialled.get(address);
     }
     if (isHere) {
-      for (const entry of this.#entries) {
+      for (const entry of this.all()) {
         if (addresses.has(entry.pair.localAddress) || cgroups.has(entry.pair.cgroupId)) yield entry;
       }
     }
-    for (const { address, length } of ranges) {
-      for (const use of this.#addresses.values()) {
-        const sameFamily = use.address.includes(':') === address.includes(':');
-        if (sameFamily && maskAddress(use.address, length) === maskAddress(address, length))
-          yield* valuesOf(use.others);
-      }
-    }
+    if (ranges.length > 0) yield* this.#within(ranges);
   }
 
   /** Those whose local end is in one of these network namespaces. */
   *inNamespaces(namespaces: ReadonlySet<number>): IterableIterator<Entry> {
-    for (const entry of this.#entries) if (namespaces.has(entry.pair.netns)) yield entry;
+    for (const entry of this.all()) if (namespaces.has(entry.pair.netns)) yield entry;
   }
 
-  all(): Iterable<Entry> {
-    return this.#entries;
+  /** In no order. */
+  *all(): IterableIterator<Entry> {
+    for (const entry of this.#entries) if (entry) yield entry;
   }
 
-  #use(address: string): AddressUse {
-    let use = this.#addresses.get(address);
-    if (!use) {
-      use = { address, locals: 0, others: undefined };
-      this.#addresses.set(address, use);
+  /** Those that have the address at their other end, without those that dialled it and met another. */
+  *#withRemote(address: string): IterableIterator<Entry> {
+    for (const place of this.#byRemote.candidates(address)) {
+      const entry = this.#entries[place]!;
+      if (entry.pair.remoteAddress === address) yield entry;
     }
-    return use;
   }
 
-  #drop(use: AddressUse): void {
-    if (use.locals === 0 && use.others === undefined) this.#addresses.delete(use.address);
+  /** Those that have an address of these ranges at their other end, or dialled one. Each address is looked at once. */
+  *#within(ranges: readonly Vip[]): IterableIterator<Entry> {
+    const known = new Map<string, boolean>();
+    const isWithin = (address: string): boolean => {
+      let within = known.get(address);
+      if (within === undefined) {
+        within = ranges.some((range) => covers(range, address));
+        known.set(address, within);
+      }
+      return within;
+    };
+    for (const entry of this.all()) {
+      const { kind, remoteAddress, dialledAddress } = entry.pair;
+      if (kind === 'pair' && (isWithin(remoteAddress) || (dialledAddress !== '' && isWithin(dialledAddress))))
+        yield entry;
+    }
   }
 }
 
-/** Those that have the address at their other end, without those that dialled it and met another. */
-function remotesOf(use: AddressUse | undefined): readonly Entry[] {
-  return [...valuesOf(use?.others)].filter(({ pair }) => pair.remoteAddress === use!.address);
+function covers(range: Vip, address: string): boolean {
+  const sameFamily = range.address.includes(':') === address.includes(':');
+  return sameFamily && maskAddress(address, range.length) === maskAddress(range.address, range.length);
 }
 
 /** The client's address, the server's, and its port: the same for both views of a connection. */

@@ -1,25 +1,6 @@
 /** One slot in one generation, as identity knows it from its first sight until the slot is reused. */
 import type { Pair, PairSource } from '../receiver/types.ts';
-import type { OneOrMany } from './one-or-many.ts';
 import type { Peers, Workload } from './types.ts';
-
-/** An address that some entries have. */
-export interface AddressUse {
-  readonly address: string;
-  /** How many have it as their own. */
-  locals: number;
-  /** Those whose other end has it, and those that dialled it. */
-  others: OneOrMany<Entry>;
-}
-
-/** Where an entry is in the index. */
-export interface IndexPlace {
-  /** In the list of all. */
-  position: number;
-  readonly local: AddressUse;
-  readonly remote: AddressUse | undefined;
-  readonly dialled: AddressUse | undefined;
-}
 
 export interface Entry {
   readonly source: PairSource;
@@ -38,8 +19,8 @@ export interface Entry {
   renewed: boolean;
   /** Workloads that no source holds (executables, an earlier agent's): they live while this slot has open connections. */
   heldByUse: readonly Workload[];
-  /** undefined while no index has it. Set by the index. */
-  place: IndexPlace | undefined;
+  /** Its number in the index; undefined while no index has it. Set by the index. */
+  place: number | undefined;
   /** Open connections, by the changes of the gauge seen so far. */
   active: number;
 }

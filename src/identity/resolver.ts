@@ -4,13 +4,12 @@
  */
 import type { Pair } from '../receiver/types.ts';
 import { isLoopback } from '../semconv/address.ts';
-import type { Directory, Holder, Shelf } from './directory.ts';
+import type { Directory, Holder } from './directory.ts';
 import { type Entry, localEnd } from './entry.ts';
 import type { EntryIndex } from './entry-index.ts';
 import { securityPolicy } from './hbone.ts';
 import { isOwnContainer, LocalEnd, type LocalEndParts, type Question } from './local-end.ts';
 import type { NodeAddresses } from './node-addresses.ts';
-import type { ServiceObject } from './objects.ts';
 import type { LocalContainer, Peers, Service, Workload } from './types.ts';
 
 /**
@@ -31,6 +30,8 @@ interface End {
   readonly heldByUse?: boolean;
   /** Each connection may have met another one. */
   readonly varies?: boolean | undefined;
+  /** The service whose single address was asked who is behind it. */
+  readonly vip?: Service | undefined;
 }
 
 export interface Resolution {
@@ -79,7 +80,7 @@ export class Resolver {
         reporter: pair.role,
         source: source.workload,
         destination: destination.workload,
-        service: this.#service(pair, destination.holder, source.workload?.namespace),
+        service: this.#service(pair, destination, source.workload?.namespace),
         securityPolicy: securityPolicy(pair, local.holder, remote.holder),
         container: local.container,
       },
@@ -186,18 +187,22 @@ export class Resolver {
 
   /** Who is behind a dialled VIP. Several workloads behind it: each connection may have met another, so nobody. */
   #behindVip(pair: Pair, clientNamespace: string | undefined): End | undefined {
+    const { remoteAddress: address, servicePort: port } = pair;
     for (const { shelf } of this.#parts.sources) {
-      const service = this.#vip(shelf, pair, clientNamespace);
+      const { network, services } = shelf;
+      const exact = services.byAddress(network, address, clientNamespace, port);
+      const service = exact ?? services.byPrefix(network, address, clientNamespace, port);
       if (!service) continue;
-      const workload = shelf.services.endpointsWorkload(service, pair.servicePort);
-      const varies = !shelf.services.hasOneEndpoint(service, pair.servicePort);
-      return workload ? { certainty: 'known', workload, via: 'endpoints', varies } : { ...NEVER, varies };
+      const { workload, varies } = services.backing(service, port);
+      const vip = exact?.service;
+      return workload ? { certainty: 'known', workload, via: 'endpoints', varies, vip } : { ...NEVER, varies, vip };
     }
     return undefined;
   }
 
   /** The service that was dialled: by exact VIP, by the server's target port, by the longest prefix. One rule for both ends. */
-  #service(pair: Pair, server: Holder | undefined, clientNamespace: string | undefined): Service | undefined {
+  #service(pair: Pair, server: End, clientNamespace: string | undefined): Service | undefined {
+    if (server.vip && pair.dialledAddress === '') return server.vip;
     const { address, port } = dialled(pair);
     if (address !== '') {
       for (const { shelf } of this.#parts.sources) {
@@ -205,21 +210,14 @@ export class Resolver {
         if (exact) return exact.service;
       }
     }
-    if (server) return server.shelf.services.byTargetPort(server, pair.servicePort)?.service;
+    const { holder } = server;
+    if (holder) return holder.shelf.services.byTargetPort(holder, pair.servicePort)?.service;
     if (address === '') return undefined;
     for (const { shelf } of this.#parts.sources) {
       const covering = shelf.services.byPrefix(shelf.network, address, clientNamespace, port);
       if (covering) return covering.service;
     }
     return undefined;
-  }
-
-  #vip({ network, services }: Shelf, pair: Pair, clientNamespace: string | undefined): ServiceObject | undefined {
-    const { remoteAddress: address, servicePort: port } = pair;
-    return (
-      services.byAddress(network, address, clientNamespace, port) ??
-      services.byPrefix(network, address, clientNamespace, port)
-    );
   }
 }
 

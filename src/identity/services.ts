@@ -3,7 +3,7 @@
  * looked up as they are now: their addresses are not reused within the seconds that a record takes.
  */
 import type { Holder } from './directory.ts';
-import type { ServiceKey, ServiceObject } from './objects.ts';
+import type { PortMap, ServiceKey, ServiceObject, WorkloadObject } from './objects.ts';
 import type { Workload } from './types.ts';
 import { VipTable } from './vip-table.ts';
 import { UNNAMED_FIELDS, WORKLOAD_FIELDS, type WorkloadFields, type WorkloadPool } from './workload-pool.ts';
@@ -21,14 +21,27 @@ const byHostname = (a: ServiceObject, b: ServiceObject): number =>
 const byDialling = (a: ServiceObject, b: ServiceObject): number =>
   Number(a.vips.length === 0) - Number(b.vips.length === 0) || byHostname(a, b);
 
+/** Who serves one port of a service. */
+export interface Backing {
+  /**
+   * As far as all endpoints agree: fields in which they differ (pod, zone) are unknown. undefined if they are several
+   * workloads, or none.
+   */
+  readonly workload: Workload | undefined;
+  /** There is not just one endpoint: each connection may meet another. */
+  readonly varies: boolean;
+}
+
 export class ServiceIndex {
   readonly #pool: WorkloadPool;
   readonly #byKey = new Map<ServiceKey, ServiceObject>();
   /** By network. */
   readonly #vips = new Map<string, VipTable>();
   readonly #endpoints = new Map<ServiceKey, Set<Holder>>();
-  /** What `endpointsWorkload` found, by service and port (null: nobody); dropped when either changes. */
-  readonly #common = new Map<ServiceKey, Map<number, Workload | null>>();
+  /** What `byTargetPort` found, by what a workload backs and port (null: none); dropped when any service changes. */
+  #byTargetPort = new WeakMap<WorkloadObject['services'], Map<number, ServiceObject | null>>();
+  /** What `backing` found, by service and port; dropped when either changes. */
+  readonly #backings = new Map<ServiceKey, Map<number, Backing>>();
 
   constructor(pool: WorkloadPool) {
     this.#pool = pool;
@@ -49,38 +62,40 @@ export class ServiceIndex {
   put(object: ServiceObject): void {
     this.delete(object.key);
     this.#byKey.set(object.key, object);
+    this.#byTargetPort = new WeakMap();
     for (const vip of object.vips) {
       const table = this.#vips.get(vip.network) ?? new VipTable();
       this.#vips.set(vip.network, table);
       table.add(vip, object);
     }
-    this.#forgetCommon(object.key);
+    this.#forgetBackings(object.key);
   }
 
   delete(key: ServiceKey): void {
     const object = this.#byKey.get(key);
     if (!object) return;
     this.#byKey.delete(key);
+    this.#byTargetPort = new WeakMap();
     for (const vip of object.vips) {
       const table = this.#vips.get(vip.network);
       table?.delete(vip, object);
       if (table?.isEmpty) this.#vips.delete(vip.network);
     }
-    this.#forgetCommon(key);
+    this.#forgetBackings(key);
   }
 
   addEndpoint(key: ServiceKey, holder: Holder): void {
     const holders = this.#endpoints.get(key);
     if (holders) holders.add(holder);
     else this.#endpoints.set(key, new Set([holder]));
-    this.#forgetCommon(key);
+    this.#forgetBackings(key);
   }
 
   deleteEndpoint(key: ServiceKey, holder: Holder): void {
     const holders = this.#endpoints.get(key);
     holders?.delete(holder);
     if (holders?.size === 0) this.#endpoints.delete(key);
-    this.#forgetCommon(key);
+    this.#forgetBackings(key);
   }
 
   endpoints(key: ServiceKey): ReadonlySet<Holder> {
@@ -111,72 +126,72 @@ export class ServiceIndex {
   }
 
   /** The service of this workload whose target port is `port`: one with a virtual address before others, then lowest FQDN. */
-  byTargetPort(holder: Holder, port: number): ServiceObject | undefined {
-    let best: ServiceObject | undefined;
-    for (const key of holder.object.services.keys()) {
+  byTargetPort({ object: { services } }: Holder, port: number): ServiceObject | undefined {
+    let ports = this.#byTargetPort.get(services);
+    if (!ports) {
+      ports = new Map();
+      this.#byTargetPort.set(services, ports);
+    }
+    let service = ports.get(port);
+    if (service === undefined) {
+      service = this.#findByTargetPort(services, port);
+      ports.set(port, service);
+    }
+    return service ?? undefined;
+  }
+
+  #findByTargetPort(backed: WorkloadObject['services'], port: number): ServiceObject | null {
+    let best: ServiceObject | null = null;
+    for (const [key, own] of backed) {
       const service = this.#byKey.get(key);
-      if (!service || !serves(service, holder, port)) continue;
+      if (!service || !serves(service, own, port)) continue;
       if (!best || byDialling(service, best) < 0) best = service;
     }
     return best;
   }
 
-  /**
-   * Who serves `port` of a service, as far as all its endpoints agree: fields in which they differ (pod, zone) are
-   * unknown, and if they are several workloads the answer is undefined, since each connection may have met another.
-   */
-  endpointsWorkload(object: ServiceObject, port: number): Workload | undefined {
-    let ports = this.#common.get(object.key);
+  backing(object: ServiceObject, port: number): Backing {
+    let ports = this.#backings.get(object.key);
     if (!ports) {
       ports = new Map();
-      this.#common.set(object.key, ports);
+      this.#backings.set(object.key, ports);
     }
-    let workload = ports.get(port);
-    if (workload === undefined) {
-      workload = this.#commonWorkload(object, port);
-      ports.set(port, workload);
+    let backing = ports.get(port);
+    if (!backing) {
+      backing = this.#findBacking(object, port);
+      ports.set(port, backing);
     }
-    return workload ?? undefined;
+    return backing;
   }
 
-  #commonWorkload(object: ServiceObject, port: number): Workload | null {
+  #findBacking(object: ServiceObject, port: number): Backing {
     const workloads = [...this.endpoints(object.key)]
-      .filter((holder) => target(object, holder, port) > 0)
+      .filter((holder) => target(object, holder.object.services.get(object.key), port) > 0)
       .map((holder) => holder.workload);
     const common = commonFields(workloads);
-    if (!common) return null;
-    const workload = this.#pool.intern(common);
-    this.#pool.hold(workload);
-    return workload;
+    const workload = common && this.#pool.intern(common);
+    if (workload) this.#pool.hold(workload);
+    return { workload, varies: workloads.length !== 1 };
   }
 
-  /** Whether exactly one workload serves `port` of a service. */
-  hasOneEndpoint(object: ServiceObject, port: number): boolean {
-    let count = 0;
-    for (const holder of this.endpoints(object.key)) if (target(object, holder, port) > 0 && ++count > 1) break;
-    return count === 1;
-  }
-
-  #forgetCommon(key: ServiceKey): void {
-    const common = this.#common.get(key);
-    if (!common) return;
-    for (const workload of common.values()) if (workload) this.#pool.release(workload);
-    this.#common.delete(key);
+  #forgetBackings(key: ServiceKey): void {
+    const backings = this.#backings.get(key);
+    if (!backings) return;
+    for (const { workload } of backings.values()) if (workload) this.#pool.release(workload);
+    this.#backings.delete(key);
   }
 }
 
-/** The port on which this workload serves a service port; 0 if it does not. */
-function target(service: ServiceObject, holder: Holder, servicePort: number): number {
-  return service.ports.get(servicePort) || holder.object.services.get(service.key)?.get(servicePort) || 0;
+/** The port on which a workload serves a service port; 0 if it does not. `own`: the ports it has for that service. */
+function target(service: ServiceObject, own: PortMap | undefined, servicePort: number): number {
+  return service.ports.get(servicePort) || own?.get(servicePort) || 0;
 }
 
 /** Whether `port` is the target of one of the service's ports. Never 0: a named port that this workload lacks is none. */
-function serves(service: ServiceObject, holder: Holder, port: number): boolean {
+function serves(service: ServiceObject, own: PortMap, port: number): boolean {
   if (port === 0) return false;
-  for (const servicePort of service.ports.keys()) if (target(service, holder, servicePort) === port) return true;
-  for (const servicePort of holder.object.services.get(service.key)?.keys() ?? []) {
-    if (target(service, holder, servicePort) === port) return true;
-  }
+  for (const servicePort of service.ports.keys()) if (target(service, own, servicePort) === port) return true;
+  for (const servicePort of own.keys()) if (target(service, own, servicePort) === port) return true;
   return false;
 }
 

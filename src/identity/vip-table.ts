@@ -10,63 +10,74 @@ interface Claim {
 }
 
 export class VipTable {
-  /** By prefix length and the first address of the range: a single address is a range of the full length. */
-  readonly #claims = new Map<number, MultiMap<string, Claim>>();
+  /** Of single addresses. */
+  readonly #single = new MultiMap<string, Claim>();
+  /** Of ranges: by prefix length and the first address. */
+  readonly #ranges = new Map<number, MultiMap<string, Claim>>();
   /** Those in use, longest first. */
   #lengths: readonly number[] = [];
 
   get isEmpty(): boolean {
-    return this.#claims.size === 0;
+    return this.#single.size === 0 && this.#ranges.size === 0;
   }
 
   add({ address, length, port }: Vip, service: ServiceObject): void {
-    const claims = this.#claims.get(length) ?? new MultiMap();
-    claims.add(address, { service, port });
-    this.#claims.set(length, claims);
-    this.#sortLengths();
+    this.#claimsOf(address, length).add(address, { service, port });
   }
 
   /** Deletes all that the service claims there, at whatever port. */
   delete({ address, length }: Vip, service: ServiceObject): void {
-    const claims = this.#claims.get(length);
-    if (!claims) return;
+    const claims = this.#claimsOf(address, length);
     for (const claim of claims.get(address)) if (claim.service === service) claims.delete(address, claim);
-    if (claims.size === 0) this.#claims.delete(length);
-    this.#sortLengths();
+    if (claims !== this.#single && claims.size === 0) {
+      this.#ranges.delete(length);
+      this.#sortLengths();
+    }
   }
 
   /** The service that claims exactly this address, at this port if one is given. Of several: see `prefers`. */
   exact(address: string, clientNamespace: string | undefined, port: number | undefined): ServiceObject | undefined {
-    return this.#best(address, fullLength(address), clientNamespace, port);
+    return best(this.#single.get(address), clientNamespace, port);
   }
 
   /** The service with the longest range that covers this address, itself no single address; of several as `exact`. */
   covering(address: string, clientNamespace: string | undefined, port: number | undefined): ServiceObject | undefined {
     for (const length of this.#lengths) {
       if (length >= fullLength(address)) continue;
-      const best = this.#best(maskAddress(address, length), length, clientNamespace, port);
-      if (best) return best;
+      const claims = this.#ranges.get(length)!.get(maskAddress(address, length));
+      const service = best(claims, clientNamespace, port);
+      if (service) return service;
     }
     return undefined;
   }
 
-  #best(
-    address: string,
-    length: number,
-    clientNamespace: string | undefined,
-    port: number | undefined,
-  ): ServiceObject | undefined {
-    let best: ServiceObject | undefined;
-    for (const claim of this.#claims.get(length)?.get(address) ?? []) {
-      if (claim.port !== undefined && port !== undefined && claim.port !== port) continue;
-      if (best === undefined || prefers(clientNamespace, claim.service, best)) best = claim.service;
+  #claimsOf(address: string, length: number): MultiMap<string, Claim> {
+    if (length === fullLength(address)) return this.#single;
+    let claims = this.#ranges.get(length);
+    if (!claims) {
+      claims = new MultiMap();
+      this.#ranges.set(length, claims);
+      this.#sortLengths();
     }
-    return best;
+    return claims;
   }
 
   #sortLengths(): void {
-    if (this.#lengths.length !== this.#claims.size) this.#lengths = [...this.#claims.keys()].sort((a, b) => b - a);
+    this.#lengths = [...this.#ranges.keys()].sort((a, b) => b - a);
   }
+}
+
+function best(
+  claims: Iterable<Claim>,
+  clientNamespace: string | undefined,
+  port: number | undefined,
+): ServiceObject | undefined {
+  let best: ServiceObject | undefined;
+  for (const claim of claims) {
+    if (claim.port !== undefined && port !== undefined && claim.port !== port) continue;
+    if (best === undefined || prefers(clientNamespace, claim.service, best)) best = claim.service;
+  }
+  return best;
 }
 
 /** The client's namespace first, then `canonical`, then the lowest key. */

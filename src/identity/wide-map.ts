@@ -22,9 +22,10 @@ export const PARTS = 8;
 
 export class WideMap<V> implements MapLike<string, V> {
   readonly #parts = Array.from({ length: PARTS }, () => new Map<string, V>());
+  #size = 0;
 
   get size(): number {
-    return this.#parts.reduce((sum, { size }) => sum + size, 0);
+    return this.#size;
   }
 
   get(key: string): V | undefined {
@@ -36,11 +37,16 @@ export class WideMap<V> implements MapLike<string, V> {
   }
 
   set(key: string, value: V): void {
-    this.#part(key).set(key, value);
+    const part = this.#part(key);
+    const before = part.size;
+    part.set(key, value);
+    this.#size += part.size - before;
   }
 
   delete(key: string): boolean {
-    return this.#part(key).delete(key);
+    const had = this.#part(key).delete(key);
+    if (had) this.#size--;
+    return had;
   }
 
   /** In no order. */

@@ -23,7 +23,10 @@ export function createPairSource(
     renew(slot, generation) {
       if (slot >= FIRST_PAIR_SLOT && isCurrent(slot, generation)) recycler.retire(slot, kernel.bootTimeNs());
     },
-    remember: (slot, generation, labels) => journal?.remember(slot, generation, labels),
+    remember(slot, generation, labels) {
+      // A pair may have waited for its labels for longer than it kept the slot: then they are another pair's to tell.
+      if (journal && isCurrent(slot, generation)) journal.remember(slot, generation, labels);
+    },
     recall: (slot, generation) => journal?.recall(slot, generation),
     wallClock: (bootNs) => clock.at(bootNs),
     bootId: readFileSync(BOOT_ID, 'latin1').trim().replaceAll('-', ''),

@@ -7,7 +7,7 @@ import { PAIR_STRIDE } from '../semconv/pair-fields.ts';
 /** Totals as [column of a batch, value] of what is not 0. */
 type Sparse = readonly (readonly [number, number])[];
 
-interface LabelsEntry {
+export interface LabelsEntry {
   readonly kind: 'labels';
   readonly slot: number;
   readonly generation: number;

@@ -7,6 +7,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Journal } from '../collector/storage.ts';
 import { type Entry, type LabelledTotals, SlotHistory, sparse } from './slot-history.ts';
+import { SlotLabels } from './slot-labels.ts';
 
 /** Raised when entries change their meaning: a journal of another format is not read. */
 const FORMAT = 2;
@@ -42,13 +43,6 @@ export interface OpenedSlotJournal {
   readonly told: readonly { slot: number; totals: Float64Array }[];
 }
 
-/** The labels of a slot, made into text when somebody needs it. */
-interface Remembered {
-  readonly slot: number;
-  readonly generation: number;
-  readonly labels: () => string;
-}
-
 export interface SlotJournalOptions {
   readonly compactAfter?: number;
   /** Wall-clock milliseconds. */
@@ -66,15 +60,11 @@ export async function openSlotJournal(
   const isCurrent = (slot: number, generation: number) => generationOf(slot) === generation;
   const { history, entries, foreign } = await read(journal, head);
   history.condense(isCurrent, now() - FORGET_AFTER_MS);
-  /** Labels only, by slot: what has passed is told once and need not be held in memory. */
-  const present = new Map<number, Remembered>();
+  /** Labels only: what has passed is told once and need not be held in memory. */
+  const present = new SlotLabels();
   for (const entry of history.entries()) {
-    if (entry.kind === 'labels') present.set(entry.slot, { ...entry, labels: () => entry.labels });
+    if (entry.kind === 'labels') present.set(entry.slot, entry.generation, () => entry.labels);
   }
-  const labelsOf = (slot: number, generation: number) => {
-    const remembered = present.get(slot);
-    return remembered?.generation === generation ? remembered.labels() : undefined;
-  };
   /** Entries written since the last compaction, and those that it left. */
   let written = entries;
   let kept = 0;
@@ -86,13 +76,14 @@ export async function openSlotJournal(
   };
   if (foreign || entries > compactAfter) await compact(history);
 
-  let pending: Remembered[] = [];
+  /** Slots whose labels are to be written. */
+  let pending: number[] = [];
   const append = async (also: readonly Entry[]) => {
     const labels = pending;
     if (labels.length + also.length === 0) return;
     pending = [];
     try {
-      await journal.append([...labels.map(encodeLabels), ...also.map(encode)]);
+      await journal.append([...labels.map((slot) => encode(present.entry(slot))), ...also.map(encode)]);
     } catch (error) {
       pending = [...labels, ...pending];
       throw error;
@@ -111,16 +102,15 @@ export async function openSlotJournal(
     told: history.told(isCurrent),
     journal: {
       remember(slot, generation, labels) {
-        const remembered = { slot, generation, labels };
-        present.set(slot, remembered);
-        pending.push(remembered);
+        present.set(slot, generation, labels);
+        pending.push(slot);
       },
-      recall: labelsOf,
+      recall: (slot, generation) => present.get(slot, generation),
       recycle: (slots) => {
         const atMs = now();
         return append(
           slots.flatMap(({ slot, generation, totals }): Entry[] => {
-            const labels = labelsOf(slot, generation);
+            const labels = present.get(slot, generation);
             /* never named: no pipeline has counted it, so there is no series to restore */
             if (labels === undefined) return [];
             return [{ kind: 'recycled', slot, generation, labels, totals: sparse(totals), atMs }];
@@ -155,6 +145,3 @@ async function read(
 }
 
 const encode = (entry: Entry) => Buffer.from(JSON.stringify(entry));
-
-const encodeLabels = ({ slot, generation, labels }: Remembered) =>
-  encode({ kind: 'labels', slot, generation, labels: labels() });

@@ -49,7 +49,7 @@ export interface PairSource {
   renew(slot: number, generation: number): void;
   /**
    * Keeps `labels` (JSON, the same at every call) for the slot beyond the agent's life, if storage is configured: asked
-   * for when they are written, which is not while a batch is handed on.
+   * for when they are written, which is not while a batch is handed on. No-op when the generation has passed.
    */
   remember(slot: number, generation: number, labels: () => string): void;
   /** What an earlier agent remembered for this slot of a pinned map. */

@@ -89,9 +89,18 @@ function isMappedAt(bytes: Uint8Array, at: number): boolean {
   return bytes[at + 10] === 0xff && bytes[at + 11] === 0xff;
 }
 
-/** Joined, not put together by `+`: that would leave a tree of strings to be flattened at the first lookup. */
-const ipv4At = (bytes: Uint8Array, at: number): string =>
-  [bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]].join('.');
+/** `0.` to `255.` */
+const OCTETS = Array.from({ length: 256 }, (_, octet) => `${octet}.`);
+
+/** From how many characters on the engine puts strings together as a tree, to be flattened at the first lookup. */
+const TREE_LENGTH = 13;
+
+/** Put together by `+` in half the time that joining takes, where that leaves no tree. */
+function ipv4At(bytes: Uint8Array, at: number): string {
+  const text = OCTETS[bytes[at]!]! + OCTETS[bytes[at + 1]!]! + OCTETS[bytes[at + 2]!]! + bytes[at + 3]!;
+  if (text.length < TREE_LENGTH) return text;
+  return [bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]].join('.');
+}
 
 const formatIPv4 = (high: number, low: number): string => `${high >> 8}.${high & 255}.${low >> 8}.${low & 255}`;
 

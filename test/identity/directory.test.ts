@@ -372,7 +372,7 @@ describe('services', () => {
   });
 
   describe('who is behind a VIP', () => {
-    const behind = (port = 80) => shelf.services.endpointsWorkload(shelf.services.get('default/s')!, port);
+    const behind = (port = 80) => shelf.services.backing(shelf.services.get('default/s')!, port).workload;
     const backs = (ports: [number, number][] = []) => new Map([['default/s', new Map(ports)]]);
     const endpoint = (uid: string, name: string, podName: string, zone: string) => {
       const object = workload({ uid, name, services: backs() });

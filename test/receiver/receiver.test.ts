@@ -424,6 +424,20 @@ describe('with storage', () => {
     expect(it.host.failures).toEqual([]);
   });
 
+  test('labels that come after their pair has lost the slot leave those of the next pair in place', async () => {
+    const it = rig({ config: STORED });
+    const { kernel } = it;
+    await it.receiver.start(it.host);
+    const slot = kernel.slotOf({});
+    kernel.count(slot, { counters: { opened: 1 } });
+    await until(() => expect(it.source).toBeDefined());
+    kernel.bytes(slot).writeUInt32LE(1, kernel.layouts.slot.offset('generation'));
+    it.source!.remember(slot, 1, () => 'b');
+    it.source!.remember(slot, 0, () => 'a');
+    expect(it.source!.recall(slot, 1)).toBe('b');
+    await it.receiver.shutdown(NEVER);
+  });
+
   test('a kernel that refuses to take slots back is told of, and the agent goes on', async () => {
     const it = rig();
     it.kernel.refusal = -1;

@@ -40,8 +40,9 @@ export async function parseWorkloadFile(text: string, path: string): Promise<Wor
   const mistakes = new Mistakes(path, lines);
   const workloads: FileWorkload[] = [];
   const services: ServiceObject[] = [];
+  const shared = new SharedServices();
   const takers = new Map([
-    ['workloads', takeInto(workloads, readWorkload, 'workloads', mistakes)],
+    ['workloads', takeInto(workloads, (...item) => shared.withShared(readWorkload(...item)), 'workloads', mistakes)],
     ['services', takeInto(services, readService, 'services', mistakes)],
   ]);
   const document = await readSliced(text, lines, breathe, takers);
@@ -92,6 +93,18 @@ function refuseTwice<T>(items: readonly T[], what: string, key: (item: T) => str
       );
     }
     seen.add(key(item));
+  }
+}
+
+/** One map of services for all workloads that back the same ones on the same ports: those of a Deployment do. */
+class SharedServices {
+  readonly #known = new Map<string, FileWorkload['services']>();
+
+  withShared(workload: FileWorkload): FileWorkload {
+    const text = JSON.stringify(Array.from(workload.services, ([key, ports]) => [key, ...ports]));
+    const services = this.#known.get(text) ?? workload.services;
+    this.#known.set(text, services);
+    return { ...workload, services };
   }
 }
 

@@ -66,7 +66,7 @@ describe('a workload', () => {
     expect(rig.workload('192.168.0.5')).toBeUndefined();
     // Who dials the service's own address still meets its workload, as the only one behind it.
     const service = shelf.services.byAddress('', '10.96.0.9', undefined, 9100)!;
-    expect(shelf.services.endpointsWorkload(service, 9100)?.name).toBe('exporter');
+    expect(shelf.services.backing(service, 9100).workload?.name).toBe('exporter');
     // Once it is one's alone, it is that one's.
     rig.plane.set('ClusterLoadAssignment', assignments(assignment(proxy, [])));
     rig.plane.push('ClusterLoadAssignment', [proxy]);
@@ -85,7 +85,7 @@ describe('a workload', () => {
     expect(workload('192.0.2.7')).toBeUndefined();
     expect(workload('192.0.2.8')).toBeUndefined();
     const service = source.shelf.services.byAddress('', '10.96.0.2', undefined, 5432)!;
-    expect(source.shelf.services.endpointsWorkload(service, 5432)).toBeUndefined();
+    expect(source.shelf.services.backing(service, 5432).workload).toBeUndefined();
   });
 });
 
