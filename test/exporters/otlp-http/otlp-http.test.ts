@@ -1,7 +1,12 @@
+import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { afterEach, describe, expect, it } from 'vitest';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, describe, expect, it, onTestFinished } from 'vitest';
+import { fileStorageFactory } from '../../../src/collector/file-storage.ts';
 import { otlpHttpExporter } from '../../../src/exporters/otlp-http/index.ts';
-import { fakePipeline, noDeadline, until } from '../otlp/support/agent.ts';
+import { AGENT_METRICS } from '../../../src/semconv/registry.ts';
+import { fakeAgent, fakePipeline, noDeadline, until } from '../otlp/support/agent.ts';
 import { createExporter, FAST_RETRY, runExporter } from '../otlp/support/exporter.ts';
 import { attributesOf, decode, encode, logsOf } from '../otlp/support/protobuf.ts';
 import { recordBatch } from '../otlp/support/records.ts';
@@ -325,6 +330,26 @@ describe('otlp_http', () => {
     const second = await runExporter(otlpHttpExporter, keys, { extensions });
     await second.exporter.shutdown(noDeadline());
     expect(received(collector)).toEqual(numbers(100));
+  });
+
+  it('has let go of its storage when it stops at the deadline: a reload opens it at once', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'tcpledger-queue-'));
+    onTestFinished(() => rmSync(directory, { recursive: true }));
+    const silent = await listen(() => {});
+    const agent = fakeAgent('file_storage');
+    const storage = fileStorageFactory(AGENT_METRICS.storageFailures).create(agent.settings, { directory });
+    await storage.start(agent.host);
+    const extensions = { file_storage: storage };
+    const keys = (url: string) => `{endpoint: "${url}", timeout: 1h, sending_queue: {storage: file_storage}}`;
+    const first = await runExporter(otlpHttpExporter, keys(silent.url), { extensions });
+    first.consumeLogs(recordBatch(7));
+    await until(() => silent.requests.length === 1);
+    await first.exporter.shutdown(AbortSignal.timeout(100));
+    const collector = await listen();
+    const second = await runExporter(otlpHttpExporter, keys(collector.url), { extensions });
+    await second.exporter.shutdown(noDeadline());
+    expect(received(collector)).toEqual(numbers(7));
+    await storage.shutdown(noDeadline());
   });
 
   it('refuses a storage that is none', async () => {
