@@ -1,13 +1,15 @@
+import { getEventListeners } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, describe, expect, it, onTestFinished } from 'vitest';
+import { afterEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { fileStorageFactory } from '../../../src/collector/file-storage.ts';
+import { HttpSender } from '../../../src/exporters/otlp-http/http-sender.ts';
 import { otlpHttpExporter } from '../../../src/exporters/otlp-http/index.ts';
 import { AGENT_METRICS } from '../../../src/semconv/registry.ts';
 import { fakeAgent, fakePipeline, noDeadline, until } from '../otlp/support/agent.ts';
-import { createExporter, FAST_RETRY, runExporter } from '../otlp/support/exporter.ts';
+import { createExporter, FAST_RETRY, parseConfig, runExporter } from '../otlp/support/exporter.ts';
 import { attributesOf, decode, encode, logsOf } from '../otlp/support/protobuf.ts';
 import { recordBatch } from '../otlp/support/records.ts';
 import { MemoryStorage } from '../otlp/support/storage.ts';
@@ -175,6 +177,32 @@ describe('otlp_http', () => {
       pour();
     });
     expect(counts.sent).toBe(3);
+  });
+
+  it('gives up a batch whose answer is a change of protocols, and goes on', async () => {
+    const { counts, agent } = await deliver((response, request, attempt) => {
+      if (attempt > 1) ok(response, request, attempt);
+      else response.socket!.write('HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n');
+    }, 4097);
+    expect(counts.failed).toBeGreaterThan(0);
+    expect(counts.sent).toBe(4097 - counts.failed);
+    expect(agent.log[0]).toContain('HTTP 101 Switching Protocols');
+  });
+
+  it('leaves nothing behind in the signal of the agent, which outlives all requests', async () => {
+    const any = vi.spyOn(AbortSignal, 'any');
+    onTestFinished(() => any.mockRestore());
+    const collector = await listen();
+    const options = parseConfig(otlpHttpExporter, '{}').config;
+    const sender = new HttpSender({ ...options, owner: 'otlp_http', url: collector.url, userAgent: 'test' });
+    const agent = new AbortController();
+    for (let i = 0; i < 3; i++) {
+      expect(await sender.send(Buffer.from('x'), agent.signal)).toMatchObject({ kind: 'delivered' });
+    }
+    sender.close();
+    expect(getEventListeners(agent.signal, 'abort')).toEqual([]);
+    // In Node 20 each combination with a signal is remembered by it for ever.
+    expect(any).not.toHaveBeenCalled();
   });
 
   it('tries again when the connection breaks before an answer', async () => {
