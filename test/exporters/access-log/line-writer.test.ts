@@ -184,6 +184,13 @@ describe('a line writer', () => {
     await writer.close(never());
   });
 
+  it('counts what came when it is closed without having been opened', async () => {
+    const { writer, write, dropped } = createUnopened([]);
+    write('one\ntwo\n');
+    await writer.close(never());
+    expect(dropped).toEqual({ shutdown: 2 });
+  });
+
   it('waits while the sink is busy, without calling that a failure', async () => {
     const sink = new MemorySink([0, 0, 2, 0]);
     const { writer, write, logger } = await createWriter([sink]);
