@@ -425,6 +425,18 @@ describe('otlp_http', () => {
     expect(values.at(-1)).toBe('13');
     expect(agent.counts('metrics').failed).toBe(0);
   });
+
+  it('sends a series once when a reload gives its pipeline another name, and counts on', async () => {
+    const collector = await listen();
+    const keys = `{endpoint: "${collector.url}", metrics_interval: 1h}`;
+    const agent = await runExporter(otlpHttpExporter, keys, { metrics: true, logs: false });
+    const row = (received: number) => batch([{ slot: 1, peers: pairPeers(), counts: { opened: 1, sent: received } }]);
+    agent.consumePairs(row(11));
+    agent.exporter.metrics!(fakePipeline('metrics', 'metrics/renamed')).consume(row(2));
+    await agent.exporter.shutdown(noDeadline());
+    const values = collector.requests.flatMap(({ body }) => numberPoints(body, 'istio_tcp_received_bytes'));
+    expect(values).toEqual(['13']);
+  });
 });
 
 // biome-ignore lint/suspicious/noExplicitAny: decoded protobuf
