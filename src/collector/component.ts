@@ -25,7 +25,8 @@ export interface Consumer<T> {
 export interface Component {
   /**
    * Resolves when the component works. Rejects with a TcpledgerError if it can't; the agent then stops (at a reload: goes
-   * back to the old configuration). `shutdown` is called after a start that failed or is still under way, too.
+   * back to the old configuration). `shutdown` is called after a start that failed or is still under way, too, and without
+   * one where data has come already (see Consumer).
    */
   start(host: Host): Promise<void>;
   /**

@@ -1,6 +1,7 @@
 /** The `file_storage` extension: journals in a directory, for what must survive the agent. */
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { ExtensionFactory, Settings } from './component.ts';
 import { described, type Infer, object, string, withDefault } from './schema.ts';
 import { safeFileName } from './storage/file-name.ts';
@@ -17,6 +18,9 @@ const SCHEMA = object({
 
 type Config = Infer<typeof SCHEMA>;
 
+/** Longer than a disk takes to write what is left; then whoever has the journal is no predecessor on its way out. */
+const PREDECESSOR_MS = 2_000;
+
 /** `failures` is the registry's row of the counter of failed writes and lost records. */
 export function fileStorageFactory(failures: MetricDefinition): ExtensionFactory<Config> {
   return {
@@ -32,7 +36,8 @@ class FileStorage implements StorageExtension {
   readonly #settings: Settings;
   readonly #directory: string;
   readonly #failures: CounterHandle;
-  readonly #journals = new Set<Journal>();
+  /** By path, those that are closed, too. */
+  readonly #journals = new Map<string, JournalFile>();
 
   constructor(settings: Settings, { directory }: Config, failures: CounterHandle) {
     this.#settings = settings;
@@ -55,6 +60,9 @@ class FileStorage implements StorageExtension {
 
   async journal(owner: string, name: string): Promise<Journal> {
     const path = join(this.#directory, `${safeFileName(owner)}.${safeFileName(name)}.journal`);
+    // A component that was out of time at a reload writes its journal to the end while its successor starts.
+    const closed = this.#journals.get(path)?.closed;
+    if (closed !== undefined) await Promise.race([closed, sleep(PREDECESSOR_MS, undefined, { ref: false })]);
     const journal = await JournalFile.open(path, {
       failed: () => this.#failures.add(1),
       damaged: (file, records) => {
@@ -64,12 +72,12 @@ class FileStorage implements StorageExtension {
         );
       },
     });
-    this.#journals.add(journal);
+    this.#journals.set(path, journal);
     return journal;
   }
 
   async shutdown(): Promise<void> {
-    await Promise.all([...this.#journals].map((journal) => journal.close()));
+    await Promise.all([...this.#journals.values()].map((journal) => journal.close()));
     this.#journals.clear();
   }
 }

@@ -122,8 +122,12 @@ function run(
   const state = openKernelState(kernel.state, kernel.layouts.state);
   const clock = createWallClock(kernel.bootTimeNs);
   const sweep = createSweep(kernel);
-  for (const { slot, totals } of opened?.told ?? []) sweep.told(slot, totals);
   const recycler = createRecycler(kernel, sweep, async (slots) => journal?.recycle(slots), waits);
+  for (const { slot, totals } of opened?.told ?? []) {
+    sweep.told(slot, totals);
+    /* no sweep will find anything new in it, nor the index: without this nobody would ever give it back */
+    recycler.touched(slot, kernel.bootTimeNs());
+  }
   const source = createPairSource(kernel, recycler, journal, clock);
   const records = createRecordFeed(kernel, outputs, source);
   const restored = opened?.restored;

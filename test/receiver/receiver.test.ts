@@ -10,6 +10,7 @@ import type { KernelOptions } from '../../src/receiver/kernel.ts';
 import { KERNEL_OPERATIONS, openKernelState } from '../../src/receiver/kernel-state.ts';
 import { createReceiver } from '../../src/receiver/receiver.ts';
 import { openSlotJournal } from '../../src/receiver/slot-journal.ts';
+import { createSweep } from '../../src/receiver/sweep.ts';
 import type { ConnectionRecord, PairBatch, PairSource, RecordBatch } from '../../src/receiver/types.ts';
 import { counterColumn, PAIR_STRIDE, type PairCounter } from '../../src/semconv/pair-fields.ts';
 import { FakeJournal } from './fake-journal.ts';
@@ -404,6 +405,25 @@ describe('with storage', () => {
     expect(it.lines[0]).toMatch(/took over the kernel half pinned at \/sys\/fs\/bpf\/x/);
     await it.receiver.shutdown(NEVER);
     expect(it.restored).toHaveLength(1);
+  });
+
+  test('a slot whose agent was killed between writing and zeroing is given back by the next', async () => {
+    const it = rig({ config: STORED });
+    const { kernel, journal } = it;
+    const slot = kernel.slotOf({});
+    kernel.count(slot, { counters: { opened: 3, closed: 3 } });
+    const sweep = createSweep(kernel);
+    await sweep.run(() => {});
+    const killed = await openSlotJournal(journal, kernel.mapsId, kernel.slots.generation);
+    killed.journal.remember(slot, 0, () => 'a');
+    await killed.journal.recycle([{ slot, generation: 0, totals: sweep.totals(slot) }]);
+    kernel.index.clear();
+    kernel.resumed = true;
+    await it.receiver.start(it.host);
+    await until(() => expect(it.told('tcpledger_slots_recycled')).toBe(1));
+    expect(kernel.spare).toEqual([slot]);
+    expect(it.restored).toEqual([{ labels: 'a', opened: 3 }]);
+    expect(it.sum('opened')).toBe(0);
   });
 
   test('a failure keeps the slots, is counted, told once, and over when writing works again', async () => {

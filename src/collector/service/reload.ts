@@ -91,6 +91,7 @@ class ReloadStep {
     const runtime = this.#runtime;
     const first = stopFirst(this.#ending, this.#fresh);
     if (first.length > 0) {
+      runtime.feed(this.#fresh.filter(({ kind, config }) => kind === 'exporter' && this.#old.exporter.has(config.id)));
       this.#announce(this.#redirect());
       await this.#stop(first);
     }

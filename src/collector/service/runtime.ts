@@ -25,7 +25,7 @@ export class Runtime {
   /** The configuration that runs, and its instances. */
   config: ResolvedConfig | undefined;
   instances: Instances = noInstances();
-  /** Everything whose start has begun and whose stop has not ended. */
+  /** Everything that data goes to or whose start has begun, and whose stop has not ended. */
   readonly #live = new Set<Instance>();
   readonly #options: RuntimeOptions;
   readonly #logger: Logger;
@@ -72,6 +72,14 @@ export class Runtime {
       await this.#unlessInterrupted(instance.component.start(this.hosts.hostFor(instance)));
       this.hosts.started(instance);
     }
+  }
+
+  /**
+   * Data goes to these before they are started. They are stopped with the others even if they never are: what they have
+   * taken by then is theirs to count.
+   */
+  feed(instances: readonly Instance[]): void {
+    for (const instance of instances) this.#live.add(instance);
   }
 
   async stop(instances: readonly Instance[], totalMs: number): Promise<void> {

@@ -43,12 +43,18 @@ export class JournalFile implements Journal {
   /** Operations, one after the other. */
   #work: Promise<unknown> = Promise.resolve();
   #closed = false;
+  /** Resolves when another owner may open it. */
+  readonly closed: Promise<void>;
+  #resolveClosed: () => void = () => {};
 
   private constructor(path: string, events: JournalEvents, file: FileHandle, end: number) {
     this.#path = path;
     this.#events = events;
     this.#file = file;
     this.#end = end;
+    this.closed = new Promise((resolve) => {
+      this.#resolveClosed = resolve;
+    });
   }
 
   /** The journal has one owner, across processes, until it is closed. Rejects with TCPL_E_STORAGE. */
@@ -126,6 +132,7 @@ export class JournalFile implements Journal {
         if (this.#closed) return;
         this.#closed = true;
         await this.#file.close();
+        this.#resolveClosed();
       },
       true,
     );

@@ -50,9 +50,10 @@ export class LineWriter {
     this.#options = { retryMs: RETRY_MS, ...options };
   }
 
-  /** Rejects with TCPL_E_OUTPUT. */
+  /** Writes what came before, too. Rejects with TCPL_E_OUTPUT. */
   async open(): Promise<void> {
     this.#sink = await this.#options.output.open();
+    this.#run();
   }
 
   /** Whether `lines` lines may be written now; if not they are counted as dropped, and need not be made. */
@@ -85,11 +86,13 @@ export class LineWriter {
       return;
     }
     const superseded = this.#closing ? opened : this.#next;
+    if (!this.#closing) {
+      // Before the other one is closed: a write that ends meanwhile must not go on in that.
+      this.#next = opened;
+      this.#wake.abort();
+      this.#run();
+    }
     if (superseded !== undefined) await this.#free(superseded);
-    if (this.#closing) return;
-    this.#next = opened;
-    this.#wake.abort();
-    this.#run();
   }
 
   /** Writes what waits, until `deadline`; an output that refuses gets one more try. */

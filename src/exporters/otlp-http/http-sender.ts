@@ -51,15 +51,27 @@ export class HttpSender implements Sender {
   }
 
   async send(body: Buffer, abort: AbortSignal): Promise<SendResult> {
-    const timeout = AbortSignal.timeout(this.#options.timeout);
+    if (abort.aborted) return { kind: 'retry', reason: 'the agent stops' };
+    // AbortSignal.any would do, but in Node 20 a signal that lives as long as the agent keeps something of each combination.
+    const attempt = new AbortController();
+    const giveUp = () => attempt.abort();
+    let isLate = false;
+    const timer = setTimeout(() => {
+      isLate = true;
+      giveUp();
+    }, this.#options.timeout);
+    abort.addEventListener('abort', giveUp);
     try {
-      const response = await this.#post(body, AbortSignal.any([abort, timeout]));
+      const response = await this.#post(body, attempt.signal);
       return response.ok ? { kind: 'delivered', response: response.body } : failure(response);
     } catch (error) {
       // No answer, for whatever reason: the peer, the network or a certificate may be right the next time.
-      if (timeout.aborted) return { kind: 'retry', reason: `no answer within ${this.#options.timeout} ms` };
+      if (isLate) return { kind: 'retry', reason: `no answer within ${this.#options.timeout} ms` };
       if (abort.aborted) return { kind: 'retry', reason: 'the agent stops' };
       return { kind: 'retry', reason: errorText(error as Error) };
+    } finally {
+      clearTimeout(timer);
+      abort.removeEventListener('abort', giveUp);
     }
   }
 
@@ -87,6 +99,11 @@ export class HttpSender implements Sender {
         const stale = post.reusedSocket && (error.code === 'ECONNRESET' || error.code === 'EPIPE');
         resolve({ stale, error });
       });
+      // 101, which nobody asked for: without this there would be neither an answer nor an error.
+      post.on('upgrade', (response, socket) => {
+        socket.destroy();
+        resolve(answerOf(response, Buffer.alloc(0)));
+      });
       post.end(payload);
     });
   }
@@ -102,8 +119,6 @@ interface Answer {
 
 /** Rejects only if there is no status to go by, or a bad one whose answer then breaks off. */
 async function readAnswer(response: IncomingMessage): Promise<Answer> {
-  const status = response.statusCode ?? 0;
-  const ok = status >= 200 && status <= 299;
   const chunks: Buffer[] = [];
   let size = 0;
   try {
@@ -114,14 +129,18 @@ async function readAnswer(response: IncomingMessage): Promise<Answer> {
     }
   } catch (error) {
     // The status has told that the request was taken: the rest of the answer matters no more.
-    if (!ok) throw error;
+    if (!answerOf(response, Buffer.alloc(0)).ok) throw error;
   }
+  return answerOf(response, Buffer.concat(chunks));
+}
+
+function answerOf({ statusCode = 0, headers }: IncomingMessage, body: Buffer): Answer {
   return {
-    ok,
-    status,
-    contentType: response.headers['content-type'] ?? '',
-    retryAfter: response.headers['retry-after'],
-    body: Buffer.concat(chunks),
+    ok: statusCode >= 200 && statusCode <= 299,
+    status: statusCode,
+    contentType: headers['content-type'] ?? '',
+    retryAfter: headers['retry-after'],
+    body,
   };
 }
 

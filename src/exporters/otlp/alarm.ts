@@ -1,6 +1,6 @@
 /**
  * A condition told to the log when it begins and when it ends, not once per batch. One that comes and goes all the time
- * is told once a minute at most.
+ * is told once a minute at most; if it has come to stay, that is told when the minute is over.
  */
 import type { Logger } from '../../collector/logger.ts';
 
@@ -21,10 +21,10 @@ export class Alarm {
 
   raise(message: () => string): void {
     this.#times++;
-    if (this.#raised) return;
+    if (!this.#raised) this.#told = false;
     this.#raised = true;
-    this.#told = this.#now() - this.#toldMs >= QUIET_MS;
-    if (!this.#told) return;
+    if (this.#told || this.#now() - this.#toldMs < QUIET_MS) return;
+    this.#told = true;
     this.#toldMs = this.#now();
     this.#logger.warn(message());
   }

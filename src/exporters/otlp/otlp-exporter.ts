@@ -30,9 +30,8 @@ export class OtlpExporter implements Exporter {
   readonly #transport: Transport;
   /** Made when a pipeline of that signal asks for it; a reload may ask after the start. */
   readonly #lanes = new Map<Signal, Lane>();
-  /** By pipeline id. */
-  readonly #tables = new Map<string, SeriesTable>();
   readonly #unobserve: readonly (() => void)[];
+  #table: SeriesTable | undefined;
   #logs: LogBatcher | undefined;
   #pusher: MetricsPusher | undefined;
   #host: Host | undefined;
@@ -66,14 +65,17 @@ export class OtlpExporter implements Exporter {
     return this.#logs;
   }
 
+  /**
+   * One table, as on the page of `prometheus`, so that a peer gets no series twice: the first pipeline's. A further one
+   * is summed into it, and so is one that a reload puts in its place under another name.
+   */
   metrics(pipeline: Pipeline): AnyConsumer {
-    const table = sharedSeriesTable(pipeline, this.#settings.version);
-    this.#tables.set(pipeline.id, table);
+    this.#table ??= sharedSeriesTable(pipeline, this.#settings.version);
     if (this.#pusher === undefined) {
-      this.#pusher = this.#createPusher(this.#lane('metrics'));
+      this.#pusher = this.#createPusher(this.#lane('metrics'), this.#table);
       if (this.#host !== undefined) this.#pusher.start();
     }
-    return table;
+    return this.#table;
   }
 
   async start(host: Host): Promise<void> {
@@ -102,9 +104,8 @@ export class OtlpExporter implements Exporter {
     return lane;
   }
 
-  #createPusher(lane: Lane): MetricsPusher {
+  #createPusher(lane: Lane, table: SeriesTable): MetricsPusher {
     const { telemetry, version, logger } = this.#settings;
-    const tables = this.#tables;
     // Counters of the agent count from its start, whatever a reload has made of this exporter.
     const agent = telemetryProducer(telemetry, performance.timeOrigin);
     return new MetricsPusher({
@@ -113,7 +114,7 @@ export class OtlpExporter implements Exporter {
       version,
       logger,
       producers: function* () {
-        for (const table of tables.values()) yield* tableProducers(table);
+        yield* tableProducers(table);
         yield agent;
       },
       send: (batch) => lane.offer(batch),

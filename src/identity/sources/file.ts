@@ -64,7 +64,9 @@ class FileSource implements Source {
     // Watched before it is read: a change in between is seen.
     const watch = this.#watch(this.#config.path, () => this.#reload());
     this.#undo.push(() => watch.close());
-    await this.#apply(await readWorkloadFile(this.#config.path));
+    const first = readWorkloadFile(this.#config.path).then((file) => this.#apply(file));
+    this.#loading = first.catch(() => {});
+    await first;
     this.#undo.push(this.#settings.cgroups.onChange(() => this.#assignCgroups()));
     this.shelf.markSynced();
   }

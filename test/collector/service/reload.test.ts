@@ -156,6 +156,16 @@ describe('a new component that does not start', () => {
     expect(world.log).toContain('error service exp/b#1 cannot start. Going back to the configuration before');
   });
 
+  it('has the others stopped that have got data meanwhile, started or not: it is theirs to count', async () => {
+    const text = CONFIG.replace('exp: , exp/b: }', 'exp: {tag: 1, start: fails}, exp/b: {tag: 1}, exp/c: {tag: 1}}');
+    expect(await reload(text.replace('exp/b]', 'exp/b, exp/c]'))).toMatchObject({ ok: false });
+    expect(world.take()).toEqual([
+      ...['stop exp#0', 'stop exp/b#0', 'start exp#1'],
+      ...['stop exp#1', 'stop exp/b#1', 'start exp#0', 'start exp/b#0'],
+    ]);
+    expect(flow()).toEqual(['m>proc#0>exp#0', 'l>proc#0>exp#0', 'l>proc#0>exp/b#0']);
+  });
+
   it('leaves the rest as it was and can be mended', async () => {
     await reload(CONFIG.replace('proc: }', 'proc: {tag: 1, start: fails}}'));
     expect(world.take()).toEqual(['start proc#1', 'stop proc#1']);

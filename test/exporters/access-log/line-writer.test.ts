@@ -56,11 +56,34 @@ class StuckSink extends MemorySink {
   }
 }
 
+/** Takes its time to close, as a file does in the thread pool. */
+class SlowlyClosing extends MemorySink {
+  #begun: () => void = () => undefined;
+  readonly closing = new Promise<void>((resolve) => {
+    this.#begun = resolve;
+  });
+  release: () => void = () => undefined;
+
+  override async close(): Promise<void> {
+    this.#begun();
+    await new Promise<void>((resolve) => {
+      this.release = resolve;
+    });
+    await super.close();
+  }
+}
+
 function diskFull(): Error {
   return Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' });
 }
 
-async function createWriter(sinks: readonly (Sink | Error)[], limitBytes = 1 << 20) {
+async function createWriter(sinks: readonly (Sink | Error)[], limitBytes?: number) {
+  const created = createUnopened(sinks, limitBytes);
+  await created.writer.open();
+  return created;
+}
+
+function createUnopened(sinks: readonly (Sink | Error)[], limitBytes = 1 << 20) {
   const logger = recordingLogger();
   const dropped: Partial<Record<DropReason, number>> = {};
   const waiting = [...sinks];
@@ -80,7 +103,6 @@ async function createWriter(sinks: readonly (Sink | Error)[], limitBytes = 1 << 
     },
     retryMs: { first: 0, longest: 0 },
   });
-  await writer.open();
   const write = (text: string) => {
     if (writer.admits(text.split('\n').length - 1)) writer.write(Buffer.from(text));
   };
@@ -153,6 +175,22 @@ describe('a line writer', () => {
     await writer.close(never());
   });
 
+  it('writes what came before it was open as soon as it is', async () => {
+    const sink = new MemorySink();
+    const { writer, write } = createUnopened([sink]);
+    write('one\n');
+    await writer.open();
+    await until(() => sink.text === 'one\n');
+    await writer.close(never());
+  });
+
+  it('counts what came when it is closed without having been opened', async () => {
+    const { writer, write, dropped } = createUnopened([]);
+    write('one\ntwo\n');
+    await writer.close(never());
+    expect(dropped).toEqual({ shutdown: 2 });
+  });
+
   it('waits while the sink is busy, without calling that a failure', async () => {
     const sink = new MemorySink([0, 0, 2, 0]);
     const { writer, write, logger } = await createWriter([sink]);
@@ -214,6 +252,26 @@ describe('a line writer', () => {
     write('two\n');
     await writer.close(never());
     expect(young.text).toBe('two\n');
+  });
+
+  it('never writes into a file that a second opening has superseded', async () => {
+    const old = new StuckSink();
+    const superseded = new SlowlyClosing();
+    const young = new MemorySink();
+    const { writer, write, logger } = await createWriter([old, superseded, young]);
+    write('one\n');
+    await writer.reopen();
+    const again = writer.reopen();
+    await superseded.closing;
+    // The write that was under way ends while the superseded file is being closed.
+    old.release();
+    write('two\n');
+    await until(() => young.text === 'two\n');
+    superseded.release();
+    await again;
+    await writer.close(never());
+    expect([old.text, superseded.text]).toEqual(['one\n', '']);
+    expect(logger.lines).toEqual(['info access log /var/log/access.log opened anew']);
   });
 
   it('keeps the old file when the new one cannot be opened', async () => {

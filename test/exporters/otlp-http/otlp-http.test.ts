@@ -1,8 +1,15 @@
+import { getEventListeners } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { afterEach, describe, expect, it } from 'vitest';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, describe, expect, it, onTestFinished, vi } from 'vitest';
+import { fileStorageFactory } from '../../../src/collector/file-storage.ts';
+import { HttpSender } from '../../../src/exporters/otlp-http/http-sender.ts';
 import { otlpHttpExporter } from '../../../src/exporters/otlp-http/index.ts';
-import { fakePipeline, noDeadline, until } from '../otlp/support/agent.ts';
-import { createExporter, FAST_RETRY, runExporter } from '../otlp/support/exporter.ts';
+import { AGENT_METRICS } from '../../../src/semconv/registry.ts';
+import { fakeAgent, fakePipeline, noDeadline, until } from '../otlp/support/agent.ts';
+import { createExporter, FAST_RETRY, parseConfig, runExporter } from '../otlp/support/exporter.ts';
 import { attributesOf, decode, encode, logsOf } from '../otlp/support/protobuf.ts';
 import { recordBatch } from '../otlp/support/records.ts';
 import { MemoryStorage } from '../otlp/support/storage.ts';
@@ -172,6 +179,32 @@ describe('otlp_http', () => {
     expect(counts.sent).toBe(3);
   });
 
+  it('gives up a batch whose answer is a change of protocols, and goes on', async () => {
+    const { counts, agent } = await deliver((response, request, attempt) => {
+      if (attempt > 1) ok(response, request, attempt);
+      else response.socket!.write('HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n');
+    }, 4097);
+    expect(counts.failed).toBeGreaterThan(0);
+    expect(counts.sent).toBe(4097 - counts.failed);
+    expect(agent.log[0]).toContain('HTTP 101 Switching Protocols');
+  });
+
+  it('leaves nothing behind in the signal of the agent, which outlives all requests', async () => {
+    const any = vi.spyOn(AbortSignal, 'any');
+    onTestFinished(() => any.mockRestore());
+    const collector = await listen();
+    const options = parseConfig(otlpHttpExporter, '{}').config;
+    const sender = new HttpSender({ ...options, owner: 'otlp_http', url: collector.url, userAgent: 'test' });
+    const agent = new AbortController();
+    for (let i = 0; i < 3; i++) {
+      expect(await sender.send(Buffer.from('x'), agent.signal)).toMatchObject({ kind: 'delivered' });
+    }
+    sender.close();
+    expect(getEventListeners(agent.signal, 'abort')).toEqual([]);
+    // In Node 20 each combination with a signal is remembered by it for ever.
+    expect(any).not.toHaveBeenCalled();
+  });
+
   it('tries again when the connection breaks before an answer', async () => {
     const { counts, collector } = await deliver((response, request, attempt) => {
       if (attempt > 1) ok(response, request, attempt);
@@ -327,6 +360,26 @@ describe('otlp_http', () => {
     expect(received(collector)).toEqual(numbers(100));
   });
 
+  it('has let go of its storage when it stops at the deadline: a reload opens it at once', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'tcpledger-queue-'));
+    onTestFinished(() => rmSync(directory, { recursive: true }));
+    const silent = await listen(() => {});
+    const agent = fakeAgent('file_storage');
+    const storage = fileStorageFactory(AGENT_METRICS.storageFailures).create(agent.settings, { directory });
+    await storage.start(agent.host);
+    const extensions = { file_storage: storage };
+    const keys = (url: string) => `{endpoint: "${url}", timeout: 1h, sending_queue: {storage: file_storage}}`;
+    const first = await runExporter(otlpHttpExporter, keys(silent.url), { extensions });
+    first.consumeLogs(recordBatch(7));
+    await until(() => silent.requests.length === 1);
+    await first.exporter.shutdown(AbortSignal.timeout(100));
+    const collector = await listen();
+    const second = await runExporter(otlpHttpExporter, keys(collector.url), { extensions });
+    await second.exporter.shutdown(noDeadline());
+    expect(received(collector)).toEqual(numbers(7));
+    await storage.shutdown(noDeadline());
+  });
+
   it('refuses a storage that is none', async () => {
     const other = { start: async () => {}, shutdown: async () => {} };
     const running = runExporter(otlpHttpExporter, '{sending_queue: {storage: health}}', {
@@ -371,6 +424,18 @@ describe('otlp_http', () => {
     expect(values.at(0)).toBe('11');
     expect(values.at(-1)).toBe('13');
     expect(agent.counts('metrics').failed).toBe(0);
+  });
+
+  it('sends a series once when a reload gives its pipeline another name, and counts on', async () => {
+    const collector = await listen();
+    const keys = `{endpoint: "${collector.url}", metrics_interval: 1h}`;
+    const agent = await runExporter(otlpHttpExporter, keys, { metrics: true, logs: false });
+    const row = (received: number) => batch([{ slot: 1, peers: pairPeers(), counts: { opened: 1, sent: received } }]);
+    agent.consumePairs(row(11));
+    agent.exporter.metrics!(fakePipeline('metrics', 'metrics/renamed')).consume(row(2));
+    await agent.exporter.shutdown(noDeadline());
+    const values = collector.requests.flatMap(({ body }) => numberPoints(body, 'istio_tcp_received_bytes'));
+    expect(values).toEqual(['13']);
   });
 });
 

@@ -41,6 +41,22 @@ describe('Alarm', () => {
     expect(log.slice(2)).toEqual(['warn down', 'info up after 100']);
   });
 
+  it('tells what came back within the minute and stays, so that the last word is not that all is well', () => {
+    const { log, raise, clear, pass } = setUp();
+    raise();
+    clear();
+    pass(10_000);
+    raise();
+    pass(49_999);
+    raise();
+    expect(log).toEqual(['warn down', 'info up after 1']);
+    pass(1);
+    raise('still down');
+    raise('still down');
+    clear();
+    expect(log.slice(2)).toEqual(['warn still down', 'info up after 4']);
+  });
+
   it('says nothing of an end without a beginning', () => {
     const { log, clear } = setUp();
     clear();

@@ -349,6 +349,28 @@ describe('the source', () => {
     expect(await describeFile({ path, network: '' })).toMatchObject({ ok: false });
   });
 
+  it('takes a version that comes while the first one is being applied after it', async () => {
+    let walking = false;
+    let walked = () => {};
+    cgroups.start = () =>
+      new Promise((resolve) => {
+        walking = true;
+        walked = resolve;
+      });
+    const starting = start('workloads:\n- {name: a, workloadIps: [10.0.0.1], cgroupPaths: [/a]}\n');
+    await expect.poll(() => walking).toBe(true);
+    await writeFile(path, 'workloads:\n- {name: b, workloadIps: [10.0.0.1]}\n');
+    changed();
+    // Time in which it could get ahead.
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    walked();
+    const source = await starting;
+    await loggedLines(1);
+    expect(source.shelf.byAddress('10.0.0.1', undefined)!.workload.name).toBe('b');
+    expect(source.shelf.workloadCount).toBe(1);
+    await source.shutdown();
+  });
+
   it('takes a new version: what is gone is gone, what is unchanged stays', async () => {
     const source = await start(
       'workloads:\n- {name: a, workloadIps: [10.0.0.1]}\n- {name: b, workloadIps: [10.0.0.2]}\n',
