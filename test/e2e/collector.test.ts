@@ -18,7 +18,7 @@ import {
   recordsOf,
   seriesTotals,
 } from '../kernel/support/account.ts';
-import { type Agent, startAgent } from '../kernel/support/agent.ts';
+import { type Agent, NAMES_KNOWN, startAgent } from '../kernel/support/agent.ts';
 import { undoLater } from '../kernel/support/cleanup.ts';
 import { eventually } from '../kernel/support/eventually.ts';
 import { load } from '../kernel/support/load.ts';
@@ -65,6 +65,7 @@ describeOnKernel('Collectors behind otlp_http and otlp_grpc', () => {
       const collector = await startCollector({ folder });
       const agent = await startAgent({
         workloads: [...CASES.flatMap(({ client, server }) => [client, server]), CLIENT, SERVER],
+        identity: NAMES_KNOWN,
         exporters: {
           [id]: {
             signals: ['metrics', 'logs'],

@@ -21,6 +21,12 @@ export interface MoreExporter {
   readonly config: Readonly<Record<string, unknown>>;
 }
 
+/**
+ * Of the identity processor, where all names are known beforehand: who is not known then is waited for in vain, by
+ * default for 5 s.
+ */
+export const NAMES_KNOWN = { resolve_timeout: '1s' } as const;
+
 export interface AgentOptions {
   readonly workloads?: readonly TestWorkload[];
   readonly services?: readonly TestService[];
