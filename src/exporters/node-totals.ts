@@ -30,6 +30,11 @@ export class NodeTotals {
     this.#open[role] += batch[offset + ACTIVE]!;
   }
 
+  /** Adds what connections have counted that are all closed, whichever end they had here. */
+  addPast(values: Float64Array): void {
+    for (let i = 0; i < COLUMNS.length; i++) this.#totals[i]! += values[COLUMNS[i]!]!;
+  }
+
   families(): Family[] {
     return [
       {

@@ -53,7 +53,8 @@ export class SeriesTable implements Consumer<IdentifiedPairs> {
     const nowMs = this.#now();
     this.#ttlMs = pairs.seriesTtlMs;
     for (const { peers, values } of pairs.restored ?? []) {
-      this.#add(peers, this.#istio.intern(peers, nowMs), this.#tcp.intern(peers, nowMs), values, 0, nowMs);
+      if (!peers) this.#totals.addPast(values);
+      else this.#add(peers, this.#istio.intern(peers, nowMs), this.#tcp.intern(peers, nowMs), values, 0, nowMs);
     }
     const { count, slot, generation, values, stride, source } = pairs.batch;
     const slots = this.#slotsOf(source);

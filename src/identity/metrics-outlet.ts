@@ -116,7 +116,7 @@ export class MetricsOutlet implements Consumer<PairBatch> {
 
   #readRestored(rows: NonNullable<PairBatch['restored']>): NonNullable<IdentifiedPairs['restored']> {
     return rows.map(({ labels, values }) => ({
-      peers: this.#namer.readLabels(labels) ?? this.#namer.nobody('source'),
+      peers: labels === undefined ? undefined : this.#namer.readLabels(labels),
       values,
     }));
   }

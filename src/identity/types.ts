@@ -53,11 +53,11 @@ export interface Peers {
   readonly container?: LocalContainer | undefined;
 }
 
-/** A pair batch with a name for each row: peers[i] belongs to row i of `batch`. `restored` rows come first in time, with names of their own. */
+/** A pair batch with a name for each row: peers[i] belongs to row i of `batch`. `restored` rows come first in time, with names of their own; without peers they count for the node alone. */
 export interface IdentifiedPairs {
   readonly batch: PairBatch;
   readonly peers: readonly Peers[];
-  readonly restored?: readonly { readonly peers: Peers; readonly values: Float64Array }[];
+  readonly restored?: readonly { readonly peers: Peers | undefined; readonly values: Float64Array }[];
   /** How long a series outlives its workload (`series_ttl` of the identity processor). undefined: for ever. */
   readonly seriesTtlMs?: number;
 }

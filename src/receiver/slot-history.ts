@@ -21,21 +21,32 @@ interface RecycledEntry {
   readonly generation: number;
   readonly labels: string;
   readonly totals: Sparse;
+  /** Wall-clock milliseconds. */
+  readonly atMs: number;
 }
 
 /** Generations long past, summed by labels when the journal was compacted. */
 interface TotalsEntry {
   readonly kind: 'totals';
-  readonly labels: string;
+  /** Absent: of all labels that are forgotten. */
+  readonly labels?: string;
   readonly totals: Sparse;
+  /** Of the last recycling in it. */
+  readonly atMs: number;
 }
 
 export type Entry = LabelsEntry | RecycledEntry | TotalsEntry;
 
 /** What a batch calls restored: totals by labels. */
 export interface LabelledTotals {
-  readonly labels: string;
+  /** undefined: of all labels that are forgotten. */
+  readonly labels: string | undefined;
   readonly values: Float64Array;
+}
+
+interface Sum {
+  readonly values: Float64Array;
+  atMs: number;
 }
 
 type IsCurrent = (slot: number, generation: number) => boolean;
@@ -44,7 +55,7 @@ export class SlotHistory {
   readonly #labels = new Map<number, LabelsEntry>();
   /** The last recycling of each slot; those before it are in the sums. */
   readonly #recycled = new Map<number, RecycledEntry>();
-  readonly #sums = new Map<string, Float64Array>();
+  readonly #sums = new Map<string | undefined, Sum>();
 
   apply(entry: Entry): void {
     if (entry.kind === 'labels') this.#labels.set(entry.slot, entry);
@@ -56,11 +67,36 @@ export class SlotHistory {
     }
   }
 
+  /**
+   * Sums what no later entry can replace, and forgets labels that no slot has now and under which nothing was recycled
+   * since `sinceMs`: workloads come and go, and what is remembered of them must not grow for ever. What they have counted
+   * goes into one sum without labels.
+   */
+  condense(isCurrent: IsCurrent, sinceMs: number): void {
+    const held = new Set<string | undefined>([undefined]);
+    for (const [slot, { generation, labels }] of this.#labels) {
+      if (isCurrent(slot, generation)) held.add(labels);
+      else this.#labels.delete(slot);
+    }
+    for (const [slot, entry] of this.#recycled) {
+      if (isCurrent(slot, entry.generation)) continue;
+      this.#recycled.delete(slot);
+      addTo(this.#sums, entry);
+    }
+    for (const [labels, { values, atMs }] of this.#sums) {
+      if (held.has(labels) || atMs > sinceMs) continue;
+      this.#sums.delete(labels);
+      addTo(this.#sums, { totals: sparse(values), atMs });
+    }
+  }
+
   /** Everything that was recycled, by labels. */
   totals(): LabelledTotals[] {
-    const sums = new Map([...this.#sums].map(([labels, values]) => [labels, values.slice()]));
+    const sums = new Map(
+      [...this.#sums].map(([labels, { values, atMs }]) => [labels, { values: values.slice(), atMs }]),
+    );
     for (const entry of this.#recycled.values()) addTo(sums, entry);
-    return [...sums].map(([labels, values]) => ({ labels, values }));
+    return [...sums].map(([labels, { values }]) => ({ labels, values }));
   }
 
   /** What `totals` holds of generations that have not passed: their agent ended between writing and zeroing. */
@@ -70,27 +106,28 @@ export class SlotHistory {
       .map(({ slot, totals }) => ({ slot, totals: dense(totals) }));
   }
 
-  /** The shortest list of entries that says the same. A recycling that a later one may replace stays as it is. */
-  entries(isCurrent: IsCurrent): Entry[] {
-    const sums = new Map([...this.#sums].map(([labels, values]) => [labels, values.slice()]));
-    const replaceable: Entry[] = [];
-    for (const entry of this.#recycled.values()) {
-      if (isCurrent(entry.slot, entry.generation)) replaceable.push(entry);
-      else addTo(sums, entry);
-    }
-    const totals = [...sums].map(([labels, values]): Entry => ({ kind: 'totals', labels, totals: sparse(values) }));
-    const labels = [...this.#labels.values()].filter(({ slot, generation }) => isCurrent(slot, generation));
-    return [...totals, ...replaceable, ...labels];
+  /** The shortest list of entries that says the same, once condensed. A recycling that a later one may replace stays as it is. */
+  entries(): Entry[] {
+    const totals = [...this.#sums].map(
+      ([labels, { values, atMs }]): Entry => ({
+        kind: 'totals',
+        ...(labels !== undefined && { labels }),
+        totals: sparse(values),
+        atMs,
+      }),
+    );
+    return [...totals, ...this.#recycled.values(), ...this.#labels.values()];
   }
 }
 
-function addTo(sums: Map<string, Float64Array>, { labels, totals }: { labels: string; totals: Sparse }): void {
-  let values = sums.get(labels);
-  if (!values) {
-    values = new Float64Array(PAIR_STRIDE);
-    sums.set(labels, values);
+function addTo(sums: Map<string | undefined, Sum>, { labels, totals, atMs }: Omit<TotalsEntry, 'kind'>): void {
+  let sum = sums.get(labels);
+  if (!sum) {
+    sum = { values: new Float64Array(PAIR_STRIDE), atMs };
+    sums.set(labels, sum);
   }
-  for (const [column, value] of totals) values[column]! += value;
+  for (const [column, value] of totals) sum.values[column]! += value;
+  sum.atMs = Math.max(sum.atMs, atMs);
 }
 
 export const sparse = (values: Float64Array): Sparse =>

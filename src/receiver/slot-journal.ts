@@ -9,9 +9,11 @@ import type { Journal } from '../collector/storage.ts';
 import { type Entry, type LabelledTotals, SlotHistory, sparse } from './slot-history.ts';
 
 /** Raised when entries change their meaning: a journal of another format is not read. */
-const FORMAT = 1;
+const FORMAT = 2;
 /** Entries beyond those of the last compaction before the next one, about 1 KiB each. */
 const COMPACT_AFTER = 16_384;
+/** Labels that no slot has are forgotten after this long. Much longer than a series outlives its workload. */
+const FORGET_AFTER_MS = 3_600_000;
 /** Entries parsed before the event loop gets its turn. */
 const SLICE = 1024;
 
@@ -47,19 +49,26 @@ interface Remembered {
   readonly labels: () => string;
 }
 
+export interface SlotJournalOptions {
+  readonly compactAfter?: number;
+  /** Wall-clock milliseconds. */
+  readonly now?: () => number;
+}
+
 /** `mapsId` names the set of maps (Kernel.mapsId), `generationOf` a slot is that of now. Rejects with TCPL_E_STORAGE. */
 export async function openSlotJournal(
   journal: Journal,
   mapsId: string,
   generationOf: (slot: number) => number,
-  compactAfter = COMPACT_AFTER,
+  { compactAfter = COMPACT_AFTER, now = Date.now }: SlotJournalOptions = {},
 ): Promise<OpenedSlotJournal> {
   const head = JSON.stringify({ format: FORMAT, maps: mapsId });
   const isCurrent = (slot: number, generation: number) => generationOf(slot) === generation;
   const { history, entries, foreign } = await read(journal, head);
+  history.condense(isCurrent, now() - FORGET_AFTER_MS);
   /** Labels only, by slot: what has passed is told once and need not be held in memory. */
   const present = new Map<number, Remembered>();
-  for (const entry of history.entries(isCurrent)) {
+  for (const entry of history.entries()) {
     if (entry.kind === 'labels') present.set(entry.slot, { ...entry, labels: () => entry.labels });
   }
   const labelsOf = (slot: number, generation: number) => {
@@ -69,8 +78,8 @@ export async function openSlotJournal(
   /** Entries written since the last compaction, and those that it left. */
   let written = entries;
   let kept = 0;
-  const compact = async (of: SlotHistory) => {
-    const shortest = of.entries(isCurrent);
+  const compact = async (condensed: SlotHistory) => {
+    const shortest = condensed.entries();
     await journal.rewrite([Buffer.from(head), ...shortest.map(encode)]);
     kept = shortest.length;
     written = 0;
@@ -92,7 +101,10 @@ export async function openSlotJournal(
   };
   const flush = async () => {
     await append([]);
-    if (written > Math.max(compactAfter, kept)) await compact((await read(journal, head)).history);
+    if (written <= Math.max(compactAfter, kept)) return;
+    const { history: grown } = await read(journal, head);
+    grown.condense(isCurrent, now() - FORGET_AFTER_MS);
+    await compact(grown);
   };
   return {
     restored: history.totals(),
@@ -104,14 +116,17 @@ export async function openSlotJournal(
         pending.push(remembered);
       },
       recall: labelsOf,
-      recycle: (slots) =>
-        append(
+      recycle: (slots) => {
+        const atMs = now();
+        return append(
           slots.flatMap(({ slot, generation, totals }): Entry[] => {
             const labels = labelsOf(slot, generation);
             /* never named: no pipeline has counted it, so there is no series to restore */
-            return labels === undefined ? [] : [{ kind: 'recycled', slot, generation, labels, totals: sparse(totals) }];
+            if (labels === undefined) return [];
+            return [{ kind: 'recycled', slot, generation, labels, totals: sparse(totals), atMs }];
           }),
-        ),
+        );
+      },
       flush,
       async close() {
         try {

@@ -74,8 +74,11 @@ export interface PairBatch {
   /** Kernel time of the sweep. */
   readonly timeNs: number;
   readonly source: PairSource;
-  /** Totals of slots that earlier agents recycled, by the labels they remembered: once, in the first batch after a start. */
-  readonly restored?: readonly { readonly labels: string; readonly values: Float64Array }[];
+  /**
+   * Totals of slots that earlier agents recycled, by the labels they remembered: once, in the first batch after a start.
+   * undefined: of workloads that nothing was remembered of any more.
+   */
+  readonly restored?: readonly { readonly labels: string | undefined; readonly values: Float64Array }[];
 }
 
 export type ConnectionEvent = 'open' | 'close' | 'fail';

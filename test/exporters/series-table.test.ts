@@ -169,6 +169,15 @@ describe('series table: rows', () => {
     expect(nodeTotal(table, 'tcpledger_bytes_sent')).toBe(133);
   });
 
+  it('adds what it left of workloads that are forgotten to the node alone', () => {
+    const table = newTable();
+    const before = samples(page(table)).length;
+    table.consume(batch([], { restored: [{ peers: undefined, values: values({ opened: 5, sent: 100 }) }] }));
+    expect(samples(page(table))).toHaveLength(before);
+    expect(nodeTotal(table, 'tcpledger_connections_opened')).toBe(5);
+    expect(nodeTotal(table, 'tcpledger_bytes_sent')).toBe(100);
+  });
+
   it('grows beyond any capacity it started with', () => {
     const table = newTable();
     const rows = Array.from({ length: 300 }, (_, i) => ({

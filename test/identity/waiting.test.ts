@@ -210,12 +210,13 @@ describe('batches', () => {
       { labels, values },
       { labels: '{', values },
       { labels: '{}', values },
+      { labels: undefined, values },
     ];
     metrics.consume({ ...batchOf(source, 2, []), restored });
     const [known, ...unknown] = pairs.batches.at(-1)!.restored!;
     expect(known!.values).toBe(values);
     expect(known!.peers).toEqual(pairs.rows[0]!.peers);
-    expect(unknown.map(({ peers }) => peers.source)).toEqual([undefined, undefined]);
+    expect(unknown).toEqual([values, values, values].map((values) => ({ peers: undefined, values })));
     expect(logger.lines.filter((line) => line.startsWith('warn'))).toHaveLength(1);
   });
 });

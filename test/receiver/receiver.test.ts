@@ -49,7 +49,7 @@ interface Rig {
   };
   /** Sum of a counter over all batches. */
   sum(counter: PairCounter): number;
-  readonly restored: { labels: string; opened: number }[];
+  readonly restored: { labels: string | undefined; opened: number }[];
   source: PairSource | undefined;
   /** Value of a family's point with these labels. */
   told(family: string, labels?: Record<string, string>): number | undefined;

@@ -9,14 +9,19 @@ const MAPS = 'boot/1';
 let file: FakeJournal;
 /** Generation of each slot in the maps. */
 let generations: Map<number, number>;
+let nowMs: number;
 
 beforeEach(() => {
   file = new FakeJournal();
   generations = new Map();
+  nowMs = Date.UTC(2026, 0);
 });
 
 const open = (mapsId = MAPS, compactAfter?: number): Promise<OpenedSlotJournal> =>
-  openSlotJournal(file, mapsId, (slot) => generations.get(slot) ?? 0, compactAfter);
+  openSlotJournal(file, mapsId, (slot) => generations.get(slot) ?? 0, {
+    now: () => nowMs,
+    ...(compactAfter !== undefined && { compactAfter }),
+  });
 
 /** Totals with these values in the first columns. */
 function totals(...values: number[]): Float64Array {
@@ -210,6 +215,44 @@ test('it stays short however long the agent runs', async () => {
     'labels 1': [667, sum(1)],
     'labels 2': [666, sum(2)],
   });
+});
+
+test('it stays short however many workloads come and go, and what the gone ones had counted stays in the sum', async () => {
+  const { journal } = await open(MAPS, 100);
+  for (let generation = 0; generation < 5000; generation++) {
+    nowMs += 60_000;
+    generations.set(5, generation);
+    journal.remember(5, generation, () => `pod ${generation}`);
+    await journal.recycle([{ slot: 5, generation, totals: totals(1, 2) }]);
+    generations.set(5, generation + 1);
+    await journal.flush();
+    expect(file.records.length).toBeLessThan(300);
+  }
+  const restored = restoredOf(await open(MAPS, 100));
+  expect(restored['pod 4999']).toEqual([1, 2]);
+  const remembered = Object.keys(restored).length - 1;
+  expect(remembered).toBe(60);
+  expect(restored.undefined).toEqual([5000 - remembered, 2 * (5000 - remembered)]);
+});
+
+test('labels that some slot still has are not forgotten, however long ago others of theirs were recycled', async () => {
+  const { journal } = await open();
+  for (const [slot, labels] of [
+    [5, 'a'],
+    [6, 'b'],
+    [7, 'a'],
+  ] as const)
+    journal.remember(slot, 0, () => labels);
+  await journal.recycle([
+    { slot: 5, generation: 0, totals: totals(1) },
+    { slot: 6, generation: 0, totals: totals(2) },
+  ]);
+  for (const slot of [5, 6]) generations.set(slot, 1);
+  await journal.flush();
+  expect(restoredOf(await open())).toEqual({ a: [1, 0], b: [2, 0] });
+  nowMs += 2 * 3_600_000;
+  for (let restart = 0; restart < 2; restart++)
+    expect(restoredOf(await open(MAPS, 0))).toEqual({ a: [1, 0], undefined: [2, 0] });
 });
 
 test('however often agents are killed and journals compacted, nothing is restored twice or lost', async () => {

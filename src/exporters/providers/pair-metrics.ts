@@ -65,7 +65,10 @@ class PairMetrics implements Consumer<IdentifiedPairs> {
   }
 
   consume({ batch, peers, restored }: IdentifiedPairs): void {
-    for (const row of restored ?? []) this.#add(row.peers, row.values, 0);
+    for (const row of restored ?? []) {
+      if (row.peers) this.#add(row.peers, row.values, 0);
+      else this.#totals.addPast(row.values);
+    }
     for (let i = 0; i < batch.count; i++) this.#add(peers[i]!, batch.values, i * batch.stride);
   }
 

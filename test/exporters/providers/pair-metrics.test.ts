@@ -155,13 +155,17 @@ describe('the stock path and the series table', () => {
 
   it('agree on restored totals and on two slots with the same names', async () => {
     const paths = createPaths();
-    const restored = [{ peers: peers({ reporter: 'destination' }), values: values({ opened: 7, sent: 700 }) }];
+    const restored = [
+      { peers: peers({ reporter: 'destination' }), values: values({ opened: 7, sent: 700 }) },
+      { peers: undefined, values: values({ opened: 1, sent: 10 }) },
+    ];
     const rows = [1, 2].map((slot) => ({ slot, peers: peers(), counts: { opened: 1, sent: slot } }));
     paths.feed(batch(rows, { restored }));
     const page = await paths.stockPage();
     expectSamePage(page, await paths.tablePage());
     expect(sample(page, 'istio_tcp_connections_opened_total', { reporter: 'source' })).toBe(2);
     expect(sample(page, 'istio_tcp_sent_bytes_total', { reporter: 'destination' })).toBe(700);
+    expect(sample(page, 'tcpledger_bytes_sent_total')).toBe(713);
   });
 
   it.each([
