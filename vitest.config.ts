@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import { configDefaults, defineConfig } from 'vitest/config';
 import { defines } from './scripts/lib/defines.mjs';
@@ -17,6 +18,8 @@ export default defineConfig({
           exclude: [...configDefaults.exclude, ...KERNEL],
           testTimeout: 60_000,
           hookTimeout: 60_000,
+          // these wait for timers and answers as much as they compute: by default one CPU is kept free
+          maxWorkers: availableParallelism() + 1,
           sequence: { groupOrder: 0 },
         },
       },

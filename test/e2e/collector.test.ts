@@ -1,4 +1,7 @@
-/** The running agent sends to a real Collector: all that the peers know, once, whoever of the two goes away meanwhile. */
+/**
+ * The running agent sends to a real Collector: all that the peers know, once, whoever of the two goes away meanwhile.
+ * An agent and a Collector for each transport, side by side: both agents see the same connections, which are played once.
+ */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -15,7 +18,7 @@ import {
   recordsOf,
   seriesTotals,
 } from '../kernel/support/account.ts';
-import { type Agent, startAgent } from '../kernel/support/agent.ts';
+import { type Agent, NAMES_KNOWN, startAgent } from '../kernel/support/agent.ts';
 import { undoLater } from '../kernel/support/cleanup.ts';
 import { eventually } from '../kernel/support/eventually.ts';
 import { load } from '../kernel/support/load.ts';
@@ -35,27 +38,34 @@ const isOfCases = ({ attributes }: ReceivedRecord): boolean =>
 
 const missing = collectorMissing();
 
-for (const { id, where } of TRANSPORTS) {
-  describeOnKernel(`a Collector behind ${id}`, () => {
-    if (missing !== undefined) {
-      test.skip(missing, () => undefined);
-      return;
-    }
-    let folder: string;
-    let removeFolder: () => void;
-    let collector: Collector;
-    let agent: Agent;
-    let loopback: Namespace;
-    let played: ReadonlyMap<Case, Played>;
-    let connections = 0;
+/** A transport's own. Its Collector goes and comes, in one folder. */
+interface Side {
+  readonly id: string;
+  readonly agent: Agent;
+  readonly folder: string;
+  readonly removeFolder: () => void;
+  collector: Collector;
+}
 
-    beforeAll(async () => {
-      folder = mkdtempSync(join(tmpdir(), 'tcpledger-collected-'));
-      removeFolder = undoLater(() => rmSync(folder, { recursive: true }));
-      collector = await startCollector({ folder });
-      loopback = await loopbackNamespace();
-      agent = await startAgent({
+describeOnKernel('Collectors behind otlp_http and otlp_grpc', () => {
+  if (missing !== undefined) {
+    test.skip(missing, () => undefined);
+    return;
+  }
+  const sides: Side[] = [];
+  let loopback: Namespace;
+  let played: ReadonlyMap<Case, Played>;
+  let connections = 0;
+
+  beforeAll(async () => {
+    loopback = await loopbackNamespace();
+    for (const { id, where } of TRANSPORTS) {
+      const folder = mkdtempSync(join(tmpdir(), 'tcpledger-collected-'));
+      const removeFolder = undoLater(() => rmSync(folder, { recursive: true }));
+      const collector = await startCollector({ folder });
+      const agent = await startAgent({
         workloads: [...CASES.flatMap(({ client, server }) => [client, server]), CLIENT, SERVER],
+        identity: NAMES_KNOWN,
         exporters: {
           [id]: {
             signals: ['metrics', 'logs'],
@@ -69,107 +79,133 @@ for (const { id, where } of TRANSPORTS) {
           },
         },
       });
-      played = await playAll(CASES);
-    }, 1_200_000);
+      sides.push({ id, agent, folder, removeFolder, collector });
+    }
+    played = await playAll(CASES);
+  }, 1_200_000);
 
-    afterAll(async () => {
-      await agent?.kill();
-      await collector?.stop();
-      loopback?.remove();
-      removeFolder?.();
+  afterAll(async () => {
+    for (const { agent, collector, removeFolder } of sides) {
+      await agent.kill();
+      await collector.stop();
+      removeFolder();
+    }
+    loopback?.remove();
+  });
+
+  const atBoth = <T>(act: (side: Side) => Promise<T>): Promise<T[]> => Promise.all(sides.map(act));
+
+  async function someLoad(count: number): Promise<void> {
+    const ends = { address: SERVER.ips[0], source: CLIENT.ips[0] };
+    await load(loopback, { ...ends, connections: count, send: 11, reply: 22 });
+    connections += count;
+  }
+
+  /** Every record of the load is there: at both ends, as the log file has them. */
+  async function allArrived(side: Side): Promise<void> {
+    await eventually(() => {
+      expect(loggedIds(side.agent)).toHaveLength(2 * connections);
+      expect([...arrivals(side.collector).keys()].sort()).toEqual(loggedIds(side.agent));
     });
+  }
 
-    async function someLoad(count: number): Promise<void> {
-      const ends = { address: SERVER.ips[0], source: CLIENT.ips[0] };
-      await load(loopback, { ...ends, connections: count, send: 11, reply: 22 });
-      connections += count;
-    }
+  const twice = ({ collector }: Side): string[] =>
+    [...arrivals(collector)].filter(([, times]) => times > 1).map(([key]) => key);
 
-    /** Every record of the load is there: at both ends, as the log file has them. */
-    async function allArrived(): Promise<void> {
-      await eventually(() => {
-        expect(loggedIds(agent)).toHaveLength(2 * connections);
-        expect([...arrivals(collector).keys()].sort()).toEqual(loggedIds(agent));
-      });
-    }
+  const restarted = async (side: Side): Promise<void> => {
+    side.collector = await startCollector({ like: side.collector, folder: side.folder });
+  };
 
-    const twice = (): string[] => [...arrivals(collector)].filter(([, times]) => times > 1).map(([key]) => key);
-
-    test('has every record once, equal to the ledgers of the peers', async () => {
+  test('they have every record once, equal to the ledgers of the peers', async () => {
+    for (const { id, collector } of sides) {
       const records = await eventually(() => {
         const received = recordsOfRequests(collector.received('logs')).filter(isOfCases);
         for (const [{ name, client, server }, { ends, error }] of played) {
-          expect([name, error]).toEqual([name, undefined]);
+          expect([id, name, error]).toEqual([id, name, undefined]);
           const expected = expectedRecords(ends, true);
           const hosts = new Set([...client.ips!, ...server.ips!]);
-          expect([name, recordsOf(received, hosts, expected)]).toEqual([name, expected]);
+          expect([id, name, recordsOf(received, hosts, expected)]).toEqual([id, name, expected]);
         }
         return received;
       });
       const ids = records.map(({ attributes }) => attributes['tcpledger.connection.id']);
-      expect(ids.length).toBe(new Set(ids).size);
-    });
+      expect([id, ids.length]).toEqual([id, new Set(ids).size]);
+    }
+  });
 
-    test('it was away: what happened meanwhile comes when it is back, once', async () => {
-      await someLoad(500);
-      await allArrived();
-      await collector.stop();
-      await someLoad(3000);
-      await eventually(() => expect(agent.stderr()).toMatch(/sending logs to .* failed: .*; trying again/));
-      collector = await startCollector({ like: collector, folder });
-      await allArrived();
-      expect(twice()).toEqual([]);
-      const page = await agent.scrape();
-      expect(page.sum('tcpledger_export_failed_records_total', { signal: 'logs' })).toBe(0);
-      expect(page.sum('tcpledger_export_dropped_records_total', { signal: 'logs' })).toBe(0);
-    });
+  test('they were away: what happened meanwhile comes when they are back, once', async () => {
+    await someLoad(500);
+    await atBoth(allArrived);
+    await atBoth(({ collector }) => collector.stop());
+    await someLoad(3000);
+    await atBoth(({ agent }) =>
+      eventually(() => expect(agent.stderr()).toMatch(/sending logs to .* failed: .*; trying again/)),
+    );
+    await atBoth(restarted);
+    await atBoth(allArrived);
+    for (const side of sides) {
+      expect([side.id, twice(side)]).toEqual([side.id, []]);
+      const page = await side.agent.scrape();
+      const lost = ['failed', 'dropped'].map((fate) =>
+        page.sum(`tcpledger_export_${fate}_records_total`, { signal: 'logs' }),
+      );
+      expect([side.id, lost]).toEqual([side.id, [0, 0]]);
+    }
+  });
 
-    test('it goes and comes under load: nothing is lost, and what came twice is told by its id', async () => {
-      let changing = true;
-      const traffic = (async () => {
-        while (changing) await someLoad(1000);
-      })();
+  test('they go and come under load: nothing is lost, and what came twice is told by its id', async () => {
+    let changing = true;
+    const traffic = (async () => {
+      while (changing) await someLoad(1000);
+    })();
+    await atBoth(async (side) => {
       for (let round = 0; round < 3; round++) {
-        const before = arrivals(collector).size;
-        await eventually(() => expect(arrivals(collector).size).toBeGreaterThan(before));
-        await collector.stop();
-        collector = await startCollector({ like: collector, folder });
+        const before = arrivals(side.collector).size;
+        await eventually(() => expect(arrivals(side.collector).size).toBeGreaterThan(before));
+        await side.collector.stop();
+        await restarted(side);
       }
-      changing = false;
-      await traffic;
-      await allArrived();
+    });
+    changing = false;
+    await traffic;
+    await atBoth(allArrived);
+    for (const { id, agent, collector } of sides) {
       const times = [...arrivals(collector).values()].reduce((sum, each) => sum + each, 0);
       const { sent, lost } = await eventually(async () => {
         const page = await agent.scrape();
-        expect(page.sum('tcpledger_export_queue_size')).toBe(0);
+        expect([id, page.sum('tcpledger_export_queue_size')]).toEqual([id, 0]);
         return {
           sent: page.sum('tcpledger_export_sent_records_total', { signal: 'logs' }),
           lost: page.sum('tcpledger_export_failed_records_total') + page.sum('tcpledger_export_dropped_records_total'),
         };
       });
-      expect(lost).toBe(0);
-      expect(sent).toBeGreaterThanOrEqual(2 * connections);
-      expect(times).toBeGreaterThanOrEqual(2 * connections);
-    });
+      expect([id, lost]).toEqual([id, 0]);
+      expect(sent, id).toBeGreaterThanOrEqual(2 * connections);
+      expect(times, id).toBeGreaterThanOrEqual(2 * connections);
+    }
+  });
 
-    test('has every series, equal to the ledgers of the peers', async () => {
-      expect(await agent.stop()).toBe(0);
+  test('they have every series, equal to the ledgers of the peers', async () => {
+    expect(await atBoth(({ agent }) => agent.stop())).toEqual([0, 0]);
+    for (const { id, collector } of sides) {
       await eventually(() => {
         const page = pageOfRequests(collector.received('metrics'));
         for (const [{ name, client, server }, { ends }] of played) {
           const accounts = expectedAccounts(ends, nameOf);
-          expect([name, accountsOf(page, [client.name, server.name], accounts)]).toEqual([name, accounts]);
+          const found = accountsOf(page, [client.name, server.name], accounts);
+          expect([id, name, found]).toEqual([id, name, accounts]);
         }
-        expect(auditedTotals(page)).toEqual(seriesTotals(page));
+        expect([id, auditedTotals(page)]).toEqual([id, seriesTotals(page)]);
         for (const reporter of ['source', 'destination']) {
           const ofLoad = { reporter, source_workload: CLIENT.name, destination_workload: SERVER.name };
           expect([
+            id,
             page.sum('istio_tcp_connections_opened_total', ofLoad),
             page.sum('istio_tcp_received_bytes_total', ofLoad),
             page.sum('istio_tcp_sent_bytes_total', ofLoad),
-          ]).toEqual([connections, 11 * connections, 22 * connections]);
+          ]).toEqual([id, connections, 11 * connections, 22 * connections]);
         }
       });
-    });
+    }
   });
-}
+});

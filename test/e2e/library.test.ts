@@ -9,7 +9,7 @@ import { FAILURES } from '../kernel/scenarios/failures.ts';
 import { RESETS } from '../kernel/scenarios/resets.ts';
 import { TRANSFERS } from '../kernel/scenarios/transfers.ts';
 import { accountsOf, expectedAccounts, expectedRecords, recordsOf } from '../kernel/support/account.ts';
-import { type Agent, startAgent } from '../kernel/support/agent.ts';
+import { type Agent, NAMES_KNOWN, startAgent } from '../kernel/support/agent.ts';
 import { eventually } from '../kernel/support/eventually.ts';
 import { type OtlpCollector, otlpCollector } from '../kernel/support/otlp-logs.ts';
 import type { Page } from '../kernel/support/prometheus-text.ts';
@@ -71,10 +71,10 @@ describeOnKernel('the package, embedded, beside the agent', () => {
 
   beforeAll(async () => {
     collector = await otlpCollector();
-    agent = await startAgent({ workloads: WORKLOADS, logsTo: collector.endpoint });
+    agent = await startAgent({ workloads: WORKLOADS, identity: NAMES_KNOWN, logsTo: collector.endpoint });
     embedder = await startEmbedder({
       receiver: { settle_interval: '200ms' },
-      identity: { sources: ['file'], file: { path: agent.identityFile } },
+      identity: { sources: ['file'], file: { path: agent.identityFile }, ...NAMES_KNOWN },
     });
     const played = await playAll(CASES);
     expect([...played.values()].filter(({ error }) => error !== undefined)).toEqual([]);

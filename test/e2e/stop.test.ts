@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { start } from '../cli/support/program.ts';
-import { type Agent, type AgentOptions, startAgent } from '../kernel/support/agent.ts';
+import { type Agent, type AgentOptions, type MoreExporter, startAgent } from '../kernel/support/agent.ts';
 import { undoLater } from '../kernel/support/cleanup.ts';
 import { runSync } from '../kernel/support/command.ts';
 import { eventually } from '../kernel/support/eventually.ts';
@@ -24,7 +24,7 @@ describeOnKernel('SIGTERM', () => {
   let before: KernelObjects;
   let pair: PairOfPeers;
   let traffic: Traffic;
-  let agent: Agent | undefined;
+  const agents: Agent[] = [];
   const collectors: BadCollector[] = [];
 
   beforeEach(async () => {
@@ -34,8 +34,7 @@ describeOnKernel('SIGTERM', () => {
   });
 
   afterEach(async () => {
-    await agent?.kill();
-    agent = undefined;
+    for (const agent of agents.splice(0)) await agent.kill();
     for (const collector of collectors.splice(0)) await collector.close();
     traffic.remove();
     await pair.remove();
@@ -43,8 +42,25 @@ describeOnKernel('SIGTERM', () => {
   });
 
   async function started(options: AgentOptions = {}): Promise<Agent> {
-    agent = await startAgent({ workloads: [CLIENT, SERVER, ...traffic.workloads], ...options });
+    const agent = await startAgent({ workloads: [CLIENT, SERVER, ...traffic.workloads], ...options });
+    agents.push(agent);
     return agent;
+  }
+
+  /** Exporters of both signals to a bad Collector of that kind for each transport. */
+  async function exportersTo(kind: string): Promise<NonNullable<AgentOptions['exporters']>> {
+    const exporters: Record<string, MoreExporter> = {};
+    for (const { name, exporter, start: startCollectorOf } of BAD_COLLECTORS) {
+      if (name !== kind) continue;
+      const collector = await startCollectorOf();
+      collectors.push(collector);
+      exporters[exporter] = {
+        signals: ['metrics', 'logs'],
+        config: { endpoint: `http://127.0.0.1:${collector.port}`, metrics_interval: '1s' },
+      };
+    }
+    expect(Object.keys(exporters)).toHaveLength(2);
+    return exporters;
   }
 
   /** What happens just before: an open connection has exchanged 1000 and 7000 bytes, many others have come and gone. */
@@ -60,26 +76,26 @@ describeOnKernel('SIGTERM', () => {
   }
 
   test('all that happened before is in the log, and nothing of the open connection', async () => {
-    await started();
+    const agent = await started();
     await happens();
-    await stopsInTime(agent!);
-    traffic.isIn(agent!.log());
-    expect(agent!.log().filter(({ fields }) => fields['src.workload'] === CLIENT.name)).toEqual([]);
+    await stopsInTime(agent);
+    traffic.isIn(agent.log());
+    expect(agent.log().filter(({ fields }) => fields['src.workload'] === CLIENT.name)).toEqual([]);
     await nothingIsLeft(before);
   });
 
   test('in the midst of the traffic: each line is whole and there once, each end at most', async () => {
-    await started();
+    const agent = await started();
     let running = true;
     const going = (async () => {
       while (running) await traffic.run(1000);
     })();
-    await eventually(() => expect(agent!.log().length).toBeGreaterThan(4000));
-    await stopsInTime(agent!);
+    await eventually(() => expect(agent.log().length).toBeGreaterThan(4000));
+    await stopsInTime(agent);
     running = false;
     await going;
     // log() reads strictly
-    const ids = agent!.log().map(({ fields }) => fields['tcpledger.connection.id']);
+    const ids = agent.log().map(({ fields }) => fields['tcpledger.connection.id']);
     expect(new Set(ids).size).toBe(ids.length);
     await nothingIsLeft(before);
   });
@@ -91,14 +107,16 @@ describeOnKernel('SIGTERM', () => {
     async (exporter) => {
       const collector = await startCollector();
       const endpoint = exporter === 'otlp_http' ? collector.httpUrl : `http://${collector.grpcAddress}`;
-      await started({ exporters: { [exporter]: { signals: ['metrics', 'logs'], config: { endpoint } } } });
+      const agent = await started({
+        exporters: { [exporter]: { signals: ['metrics', 'logs'], config: { endpoint } } },
+      });
       await happens();
-      await stopsInTime(agent!);
+      await stopsInTime(agent);
       await eventually(() => {
         const records = recordsOfRequests(collector.received('logs'));
         const ids = (of: readonly unknown[]): string[] => of.map(String).sort();
         expect(ids(records.map(({ attributes }) => attributes['tcpledger.connection.id']))).toEqual(
-          ids(agent!.log().map(({ fields }) => fields['tcpledger.connection.id'])),
+          ids(agent.log().map(({ fields }) => fields['tcpledger.connection.id'])),
         );
         const page = pageOfRequests(collector.received('metrics'));
         for (const reporter of ['source', 'destination']) {
@@ -115,38 +133,30 @@ describeOnKernel('SIGTERM', () => {
     },
   );
 
-  test.for(['is away', 'never answers', 'is overloaded', 'refuses'])(
+  test.for(['is away', 'is overloaded', 'refuses'])(
     'Collectors behind both exporters, of the kind that %s: in time all the same, and the log file has everything',
     async (kind) => {
-      const exporters: Record<string, { signals: ['metrics', 'logs']; config: Record<string, unknown> }> = {};
-      for (const { name, exporter, start: startCollectorOf } of BAD_COLLECTORS) {
-        if (name !== kind) continue;
-        const collector = await startCollectorOf();
-        collectors.push(collector);
-        exporters[exporter] = {
-          signals: ['metrics', 'logs'],
-          config: { endpoint: `http://127.0.0.1:${collector.port}`, metrics_interval: '1s' },
-        };
-      }
-      expect(Object.keys(exporters)).toHaveLength(2);
-      await started({ exporters });
+      const agent = await started({ exporters: await exportersTo(kind) });
       await happens();
-      await stopsInTime(agent!);
-      traffic.isIn(agent!.log());
+      await stopsInTime(agent);
+      traffic.isIn(agent.log());
       await nothingIsLeft(before);
     },
   );
 
-  test('a FIFO whose reader reads nothing takes no longer, and what it did not take is told', async () => {
+  // both use all the time there is, so two agents use it at once
+  test('Collectors of the kind that never answers, and a FIFO whose reader reads nothing: in time all the same, the log file has everything, and what the FIFO did not take is told', async () => {
     const directory = mkdtempSync(join(tmpdir(), 'tcpledger-fifo-'));
     const removeDirectory = undoLater(() => rmSync(directory, { recursive: true }));
     const fifo = join(directory, 'fifo');
     runSync('mkfifo', [fifo]);
     const reader = openSync(fifo, constants.O_RDONLY | constants.O_NONBLOCK);
-    await started({ logOutput: fifo });
+    const unanswered = await started({ exporters: await exportersTo('never answers') });
+    const unread = await started({ logOutput: fifo });
     await happens();
-    await stopsInTime(agent!);
-    expect(agent!.stderr()).toMatch(/\d+ access-log lines could not be written to .*fifo before the end and are lost/);
+    await Promise.all([stopsInTime(unanswered), stopsInTime(unread)]);
+    traffic.isIn(unanswered.log());
+    expect(unread.stderr()).toMatch(/\d+ access-log lines could not be written to .*fifo before the end and are lost/);
     closeSync(reader);
     removeDirectory();
     await nothingIsLeft(before);
@@ -155,8 +165,9 @@ describeOnKernel('SIGTERM', () => {
   test('at any moment of the start: it ends, and nothing stays in the kernel', async () => {
     const directory = mkdtempSync(join(tmpdir(), 'tcpledger-early-'));
     const removeDirectory = undoLater(() => rmSync(directory, { recursive: true }));
-    const { configFile } = await started({ directory });
-    expect(await agent!.stop()).toBe(0);
+    const agent = await started({ directory });
+    const { configFile } = agent;
+    expect(await agent.stop()).toBe(0);
     for (let milliseconds = 0; milliseconds <= 400; milliseconds += 25) {
       const early = start(['run', '--config', configFile]);
       await delay(milliseconds);

@@ -15,7 +15,7 @@ import {
   recordsOf,
   seriesTotals,
 } from './support/account.ts';
-import { type Agent, startAgent } from './support/agent.ts';
+import { type Agent, NAMES_KNOWN, startAgent } from './support/agent.ts';
 import { eventually } from './support/eventually.ts';
 import { type OtlpCollector, otlpCollector } from './support/otlp-logs.ts';
 import type { Page } from './support/prometheus-text.ts';
@@ -38,6 +38,7 @@ describeOnKernel('connections of every kind', () => {
     collector = await otlpCollector();
     agent = await startAgent({
       workloads: CASES.flatMap(({ client, server }) => [client, server]),
+      identity: NAMES_KNOWN,
       logsTo: collector.endpoint,
     });
     played = await playAll(CASES);

@@ -4,7 +4,7 @@
  */
 import { isIPv6 } from 'node:net';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type Agent, type AgentOptions, startAgent } from './support/agent.ts';
+import { type Agent, type AgentOptions, NAMES_KNOWN, startAgent } from './support/agent.ts';
 import type { Endpoint } from './support/connect-program.ts';
 import { eventually } from './support/eventually.ts';
 import { type Route, routedNamespaces } from './support/namespace.ts';
@@ -84,6 +84,7 @@ describeOnKernel('several workloads behind one VIP', () => {
     for (const ip of of('masked').ips) await masquerade(route.router, CLIENT.ips[0], ip);
     const options: AgentOptions = {
       namespace: route.router,
+      identity: NAMES_KNOWN,
       workloads: [
         CLIENT,
         ...SERVICES.flatMap((service) =>
@@ -103,7 +104,7 @@ describeOnKernel('several workloads behind one VIP', () => {
     };
     agent = await startAgent(options);
     unprivileged = await startAgent({ ...options, withoutCapabilities: ['net_admin'] });
-    incurious = await startAgent({ ...options, identity: { conntrack: false } });
+    incurious = await startAgent({ ...options, identity: { ...NAMES_KNOWN, conntrack: false } });
   });
 
   afterAll(async () => {

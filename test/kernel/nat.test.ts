@@ -5,7 +5,7 @@
  */
 import { isIPv6 } from 'node:net';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type Agent, startAgent } from './support/agent.ts';
+import { type Agent, NAMES_KNOWN, startAgent } from './support/agent.ts';
 import type { Endpoint } from './support/connect-program.ts';
 import { eventually } from './support/eventually.ts';
 import { type Route, routedNamespaces } from './support/namespace.ts';
@@ -73,6 +73,7 @@ describeOnKernel('services by address translation', () => {
     server = await Peer.start(route.server);
     for (const service of SERVICES) await serve(service);
     agent = await startAgent({
+      identity: NAMES_KNOWN,
       workloads: [
         CLIENT,
         { name: 'masked-client', ips: [MASKED_CLIENT4] },

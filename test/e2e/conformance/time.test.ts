@@ -1,6 +1,9 @@
-/** Long connections, long totals, short connections, and an agent that is not there all the while. */
+/**
+ * Long connections, long totals, short connections, and an agent that is not there all the while. Each case has addresses
+ * of its own: the others are played while one waits.
+ */
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, type TestContext, test } from 'vitest';
 import { type Agent, startAgent } from '../../kernel/support/agent.ts';
 import { eventually } from '../../kernel/support/eventually.ts';
 import { load } from '../../kernel/support/load.ts';
@@ -19,7 +22,6 @@ const LOAD_CLIENT = '10.72.27.2';
 
 describeConformance('time', () => {
   let stage: Stage;
-  let second: Agent | undefined;
 
   beforeAll(async () => {
     const { long, much, loss, restart } = cast;
@@ -30,11 +32,6 @@ describeConformance('time', () => {
     ]);
   });
 
-  afterEach(async () => {
-    await second?.kill();
-    second = undefined;
-  });
-
   afterAll(async () => {
     await stage?.close();
   });
@@ -42,13 +39,17 @@ describeConformance('time', () => {
   const ofCase = (page: Page, { namespace }: { namespace: string }, reporter: string): number[] =>
     account(page, { reporter, source_workload_namespace: namespace, destination_workload: 'server' });
 
-  /** An agent beside the stage's, with names from the same istiod. */
-  async function another(receiver: Readonly<Record<string, unknown>> = {}): Promise<Agent> {
-    second = await startAgent({ identity: namesFrom(stage.istiod.port), receiver });
-    return second;
+  /** An agent beside the stage's until the test is over, with names from the same istiod. */
+  async function another(
+    { onTestFinished }: TestContext,
+    receiver: Readonly<Record<string, unknown>> = {},
+  ): Promise<Agent> {
+    const agent = await startAgent({ identity: namesFrom(stage.istiod.port), receiver });
+    onTestFinished(() => agent.kill());
+    return agent;
   }
 
-  test('8. a connection that lasts: its bytes count while it is open, and once', async () => {
+  test.concurrent('8. a connection that lasts: its bytes count while it is open, and once', async () => {
     const { client, server } = cast.long;
     const bytes = 1_000_000;
     const connection = await stage.connect(client, await stage.listen(server));
@@ -86,7 +87,7 @@ describeConformance('time', () => {
     }
   });
 
-  test('26. more than 4 GiB on one connection: to the byte', async () => {
+  test.concurrent('26. more than 4 GiB on one connection: to the byte', async () => {
     const { client, server } = cast.much;
     const bytes = 2 ** 32 + 12_345;
     const connection = await stage.connect(client, await stage.listen(server));
@@ -99,9 +100,9 @@ describeConformance('time', () => {
     }
   });
 
-  test('27. the smallest ring, 5,000 short connections: every one is counted, what the log lacks is counted, too', async () => {
+  test.concurrent('27. the smallest ring, 5,000 short connections: every one is counted, what the log lacks is counted, too', async (context) => {
     const connections = 5000;
-    const agent = await another({ access_log_buffer: '4KiB' });
+    const agent = await another(context, { access_log_buffer: '4KiB' });
     let loading = true;
     const looks = (async () => {
       for (let before = [0, 0, 0, 0]; loading; await delay(100)) {
@@ -132,10 +133,10 @@ describeConformance('time', () => {
     });
   });
 
-  test('28. the agent starts anew while a connection is open: adopted, counted from 0, no close without an open or an adoption', async () => {
+  test.concurrent('28. the agent starts anew while a connection is open: adopted, counted from 0, no close without an open or an adoption', async (context) => {
     const { client, server } = cast.restart;
     const listener = await stage.listen(server);
-    const first = await another();
+    const first = await another(context);
     const connection = await stage.connect(client, listener);
     await exchange(connection);
     await eventually(async () =>
@@ -145,7 +146,7 @@ describeConformance('time', () => {
     await connection.client.acknowledged();
     await connection.server.acknowledged();
 
-    const agent = await another();
+    const agent = await another(context);
     const ended = async (): Promise<void> => {
       const page = await agent.scrape();
       const total = (name: string) => page.sum(`tcpledger_connections_${name}_total`);

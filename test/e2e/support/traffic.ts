@@ -6,8 +6,8 @@ import { load } from '../../kernel/support/load.ts';
 import { loopbackNamespace, type Namespace } from '../../kernel/support/namespace.ts';
 import type { Page } from '../../kernel/support/prometheus-text.ts';
 
-const CLIENT = '10.73.200.1';
-const SERVER = '10.73.200.2';
+/** Of all so far: each has addresses of its own, for an agent sees the traffic of tests that run beside its own as well. */
+let made = 0;
 /** In a namespace of its own nobody else has it. The same all the time: one pair. */
 const PORT = 8080;
 
@@ -22,17 +22,28 @@ export const pairTotals = (page: Page, client: string, server: string, reporter:
   ];
 };
 
+interface End<Name extends string> {
+  readonly name: Name;
+  readonly ips: readonly [string];
+}
+
 export class Traffic {
   readonly namespace: Namespace;
   /** The two ends, unless a test gives their addresses to others. */
-  readonly workloads = [
-    { name: 'caller', ips: [CLIENT] },
-    { name: 'callee', ips: [SERVER] },
-  ] as const;
+  readonly workloads: readonly [End<'caller'>, End<'callee'>];
+  readonly #client: string;
+  readonly #server: string;
   #connections = 0;
 
   private constructor(namespace: Namespace) {
     this.namespace = namespace;
+    made++;
+    this.#client = `10.73.200.${made}`;
+    this.#server = `10.73.201.${made}`;
+    this.workloads = [
+      { name: 'caller', ips: [this.#client] },
+      { name: 'callee', ips: [this.#server] },
+    ];
   }
 
   static async create(): Promise<Traffic> {
@@ -46,7 +57,8 @@ export class Traffic {
 
   /** So many connections, one after another or a few at once: 11 bytes there, 22 back. */
   async run(connections: number): Promise<void> {
-    await load(this.namespace, { address: SERVER, port: PORT, source: CLIENT, connections, send: 11, reply: 22 });
+    const ends = { address: this.#server, port: PORT, source: this.#client };
+    await load(this.namespace, { ...ends, connections, send: 11, reply: 22 });
     this.#connections += connections;
   }
 
@@ -63,12 +75,12 @@ export class Traffic {
 
   /** The log file has a whole line for each end, once. */
   async isInLog(agent: Agent): Promise<void> {
-    await eventually(() => expectAll(agent.log(), this.#connections));
+    await eventually(() => this.isIn(agent.log()));
   }
 
   /** As isInLog, but of lines that were read already. */
   isIn(lines: ReturnType<Agent['log']>): void {
-    expectAll(lines, this.#connections);
+    expectAll(lines, this.#server, this.#connections);
   }
 
   remove(): void {
@@ -76,10 +88,10 @@ export class Traffic {
   }
 }
 
-function expectAll(lines: ReturnType<Agent['log']>, connections: number): void {
+function expectAll(lines: ReturnType<Agent['log']>, server: string, connections: number): void {
   const ours = lines
     .map(({ fields }) => fields)
-    .filter((fields) => String(fields['dst.addr']).startsWith(`${SERVER}:`));
+    .filter((fields) => String(fields['dst.addr']).startsWith(`${server}:`));
   const bytes = ours.map(({ direction, bytes_sent, bytes_recv }) => `${direction} ${bytes_sent} ${bytes_recv}`);
   expect({
     outbound: bytes.filter((line) => line === 'outbound 11 22').length,

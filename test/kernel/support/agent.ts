@@ -1,6 +1,6 @@
 /** Runs the agent as an operator does: a configuration file, a page, a log file, a signal to stop it. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { get } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -20,6 +20,12 @@ export interface MoreExporter {
   readonly signals: readonly ('metrics' | 'logs')[];
   readonly config: Readonly<Record<string, unknown>>;
 }
+
+/**
+ * Of the identity processor, where all names are known beforehand: who is not known then is waited for in vain, by
+ * default for 5 s.
+ */
+export const NAMES_KNOWN = { resolve_timeout: '1s' } as const;
 
 export interface AgentOptions {
   readonly workloads?: readonly TestWorkload[];
@@ -110,6 +116,16 @@ export async function startAgent(options: AgentOptions = {}): Promise<Agent> {
     () => stderr,
   );
   let lastLog: LogLine[] = [];
+  let lastState = '';
+  /** Parses it once for each state of the file: hundreds of tests of one agent look at it. */
+  const readLog = (): LogLine[] => {
+    if (!existsSync(logFile)) return lastLog;
+    const { ino, size, mtimeNs } = statSync(logFile, { bigint: true });
+    const state = [ino, size, mtimeNs].join();
+    if (state !== lastState) lastLog = parseLog(readFileSync(logFile, 'utf8'));
+    lastState = state;
+    return lastLog;
+  };
   let lastRequest = 0;
   return {
     pid: child.pid!,
@@ -123,10 +139,7 @@ export async function startAgent(options: AgentOptions = {}): Promise<Agent> {
       return new Page(body);
     },
     requestBytes: () => lastRequest,
-    log: () => {
-      if (existsSync(logFile)) lastLog = parseLog(readFileSync(logFile, 'utf8'));
-      return lastLog;
-    },
+    log: readLog,
     stderr: () => stderr,
     rename: (workloads) => writeIdentityFile(identityFile, workloads, options.services),
     residentBytes: () => {
@@ -138,7 +151,7 @@ export async function startAgent(options: AgentOptions = {}): Promise<Agent> {
       child.kill('SIGTERM');
       const code = await exited;
       // what the agent wrote while it stopped belongs to the log
-      if (existsSync(logFile)) lastLog = parseLog(readFileSync(logFile, 'utf8'));
+      readLog();
       await ended();
       return code;
     },

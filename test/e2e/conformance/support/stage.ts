@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'vitest';
-import { type Agent, type AgentOptions, startAgent } from '../../../kernel/support/agent.ts';
+import { type Agent, type AgentOptions, NAMES_KNOWN, startAgent } from '../../../kernel/support/agent.ts';
 import { undoLater } from '../../../kernel/support/cleanup.ts';
 import { eventually } from '../../../kernel/support/eventually.ts';
 import { type Link, linkedNamespaces } from '../../../kernel/support/namespace.ts';
@@ -29,8 +29,8 @@ export interface Connection {
 /** An address and a port that are dialled. */
 export type Target = Pick<Listener, 'address' | 'port'>;
 
-/** For cases in which all names are known beforehand: who is not known then is waited for in vain. */
-export const QUICK: AgentOptions = { identity: { resolve_timeout: '1s' } };
+/** For cases in which all names are known beforehand. */
+export const QUICK: AgentOptions = { identity: NAMES_KNOWN };
 
 export class Stage {
   readonly link: Link;

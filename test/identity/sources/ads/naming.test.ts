@@ -311,11 +311,10 @@ describe('a change', () => {
         assignments(assignment(WEB_80, [endpoint(address, 8080, { workload: WEB_V1 })])),
       );
     pods('10.96.0.2');
-    await until(() => rig.workload('10.96.0.2') !== undefined);
-    expect(rig.hostname('10.96.0.2', 8080)).toBe(WEB);
+    // services are gone through after workloads
+    await until(() => rig.workload('10.96.0.2') !== undefined && rig.hostname('10.96.0.2', 8080) === WEB);
     expect(rig.hostname('10.96.0.2', 5432)).toBeUndefined();
     pods('10.0.1.1');
-    await until(() => rig.workload('10.96.0.2') === undefined);
-    expect(rig.hostname('10.96.0.2', 5432)).toBe(DB);
+    await until(() => rig.workload('10.96.0.2') === undefined && rig.hostname('10.96.0.2', 5432) === DB);
   });
 });
