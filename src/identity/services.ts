@@ -38,8 +38,11 @@ export class ServiceIndex {
   /** By network. */
   readonly #vips = new Map<string, VipTable>();
   readonly #endpoints = new Map<ServiceKey, Set<Holder>>();
-  /** What `byTargetPort` found, by what a workload backs and port (null: none); dropped when any service changes. */
-  #byTargetPort = new WeakMap<WorkloadObject['services'], Map<number, ServiceObject | null>>();
+  /**
+   * What `byTargetPort` found, by what a workload backs and port; dropped when any service changes. Not that there is
+   * none: whoever tries all ports would fill it.
+   */
+  #byTargetPort = new WeakMap<WorkloadObject['services'], Map<number, ServiceObject>>();
   /** What `backing` found, by service and port; dropped when either changes. */
   readonly #backings = new Map<ServiceKey, Map<number, Backing>>();
 
@@ -127,27 +130,26 @@ export class ServiceIndex {
 
   /** The service of this workload whose target port is `port`: one with a virtual address before others, then lowest FQDN. */
   byTargetPort({ object: { services } }: Holder, port: number): ServiceObject | undefined {
-    let ports = this.#byTargetPort.get(services);
-    if (!ports) {
-      ports = new Map();
-      this.#byTargetPort.set(services, ports);
-    }
-    let service = ports.get(port);
-    if (service === undefined) {
-      service = this.#findByTargetPort(services, port);
-      ports.set(port, service);
-    }
-    return service ?? undefined;
+    const known = this.#byTargetPort.get(services)?.get(port);
+    if (known) return known;
+    const service = this.#findByTargetPort(services, port);
+    if (service) this.#remember(services, port, service);
+    return service;
   }
 
-  #findByTargetPort(backed: WorkloadObject['services'], port: number): ServiceObject | null {
-    let best: ServiceObject | null = null;
+  #findByTargetPort(backed: WorkloadObject['services'], port: number): ServiceObject | undefined {
+    let best: ServiceObject | undefined;
     for (const [key, own] of backed) {
       const service = this.#byKey.get(key);
       if (!service || !serves(service, own, port)) continue;
       if (!best || byDialling(service, best) < 0) best = service;
     }
     return best;
+  }
+
+  #remember(backed: WorkloadObject['services'], port: number, service: ServiceObject): void {
+    const ports = this.#byTargetPort.get(backed) ?? new Map<number, ServiceObject>();
+    this.#byTargetPort.set(backed, ports.set(port, service));
   }
 
   backing(object: ServiceObject, port: number): Backing {
