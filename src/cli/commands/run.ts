@@ -36,8 +36,8 @@ export async function run(options: OptionValues): Promise<number> {
   const ending = firstReasonToEnd(service, logger);
   // The first look comes before the loading: a change in between is told, not missed.
   const watch = watchFile(file, () => void service.reload());
-  await watch.ready;
   process.on('SIGHUP', () => void reopenAndReload(service));
+  await watch.ready;
 
   const failedStart = service.start().then(
     () => {

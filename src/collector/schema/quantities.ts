@@ -28,6 +28,9 @@ const DURATION_PART = /(\d+(?:\.\d*)?|\.\d+)(ns|us|\u00b5s|\u03bcs|ms|s|m|h)/g;
 const SIZE = /^(\d+(?:\.\d+)?) ?(B|KiB|MiB|GiB|TiB)$/;
 const BARE = /^\d+(?:\.\d+)?$/;
 
+/** A timer of Node takes no more than 2^31 - 1 ms, and what is longer for no time at all. */
+const LONGEST = '576h';
+
 /** Milliseconds, or undefined when `text` is no duration in Go's syntax (negative ones are none here). */
 function parseDuration(text: string): number | undefined {
   if (text === '0') return 0;
@@ -52,13 +55,16 @@ interface Range {
   readonly max?: string;
 }
 
-/** A duration in **milliseconds** (fractions allowed: 100us is 0.1). Range limits are durations too. */
+/** A duration in **milliseconds** (fractions allowed: 100us is 0.1), 24 days at most. Range limits are durations too. */
 export function duration(range: Range = {}): Schema<number> {
+  const longest = parseDuration(LONGEST)!;
   return quantity(
     range,
     parseDuration,
     'a duration such as 5s, 250ms or 1m30s',
     (bare) => ` A duration needs a unit: ${bare}s, or ${bare}ms?`,
+    (text) => ((parseDuration(text) ?? 0) > longest ? ` The longest is ${LONGEST}.` : ''),
+    longest,
   );
 }
 
@@ -81,6 +87,7 @@ function quantity(
   what: string,
   bareHint: (bare: string) => string,
   hint: (text: string) => string = () => '',
+  most = Number.MAX_SAFE_INTEGER,
 ): Schema<number> {
   const limit = (text: string | undefined, otherwise: number): number => {
     if (text === undefined) return otherwise;
@@ -89,7 +96,7 @@ function quantity(
     return value;
   };
   const min = limit(range.min, 0);
-  const max = limit(range.max, Number.MAX_SAFE_INTEGER);
+  const max = limit(range.max, most);
   const expects = `${what}${range.min || range.max ? `,${rangeText(range.min, range.max)}` : ''}`;
   const hintFor = (node: Node | undefined): string => {
     const text = isAbsent(node) ? undefined : sourceOf(node);

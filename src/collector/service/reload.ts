@@ -35,7 +35,7 @@ export async function applyConfig(runtime: Runtime, after: ResolvedConfig, logge
     // On its way out the agent stops whatever is alive: nothing to restore.
     if (error instanceof Interrupted) return { ok: false, reasons: ['The agent is stopping'] };
     const reason = messageOf(error);
-    logger.error(`${reason}. Going back to the configuration before`);
+    logger.error(`${reason.replace(/\.$/, '')}. Going back to the configuration before`);
     await step.rollBack();
     return { ok: false, reasons: [reason] };
   }

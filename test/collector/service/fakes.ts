@@ -141,7 +141,7 @@ export class World {
         const uses =
           storage === '' ? '' : ` with ${storage} ${host.extension(storage) === undefined ? 'absent' : 'there'}`;
         this.events.push(`start ${name}${uses}`);
-        if (start === 'throws' || start === 'fails') throw new Error(`${name} cannot start`);
+        if (start === 'throws' || start === 'fails') throw new Error(`${name} cannot start.`);
         if (start === 'hangs') await new Promise(() => {});
         if (port !== 0 && this.#ports.has(port)) throw new Error(`${name} finds port ${port} taken`);
         held = port !== 0;

@@ -150,7 +150,7 @@ it('touches nothing when a component cannot be created', async () => {
 describe('a new component that does not start', () => {
   it('brings its predecessor back, made anew', async () => {
     const result = await reload(CONFIG.replace('exp/b: ', 'exp/b: {tag: 1, start: fails}'));
-    expect(result).toEqual({ ok: false, reasons: ['exp/b#1 cannot start'] });
+    expect(result).toEqual({ ok: false, reasons: ['exp/b#1 cannot start.'] });
     expect(world.take()).toEqual(['stop exp/b#0', 'start exp/b#1', 'stop exp/b#1', 'start exp/b#0']);
     expect(flow()).toEqual(['m>proc#0>exp#0', 'l>proc#0>exp#0', 'l>proc#0>exp/b#0']);
     expect(world.log).toContain('error service exp/b#1 cannot start. Going back to the configuration before');
