@@ -32,6 +32,8 @@ export interface Backing {
   readonly varies: boolean;
 }
 
+const NO_BACKING: Backing = { workload: undefined, varies: true };
+
 export class ServiceIndex {
   readonly #pool: WorkloadPool;
   readonly #byKey = new Map<ServiceKey, ServiceObject>();
@@ -43,7 +45,7 @@ export class ServiceIndex {
    * none: whoever tries all ports would fill it.
    */
   #byTargetPort = new WeakMap<WorkloadObject['services'], Map<number, ServiceObject>>();
-  /** What `backing` found, by service and port; dropped when either changes. */
+  /** What `backing` found, by service and port; dropped when either changes. As above, not that there is nobody. */
   readonly #backings = new Map<ServiceKey, Map<number, Backing>>();
 
   constructor(pool: WorkloadPool) {
@@ -154,26 +156,19 @@ export class ServiceIndex {
 
   backing(object: ServiceObject, port: number): Backing {
     let ports = this.#backings.get(object.key);
-    if (!ports) {
-      ports = new Map();
-      this.#backings.set(object.key, ports);
-    }
-    let backing = ports.get(port);
-    if (!backing) {
-      backing = this.#findBacking(object, port);
-      ports.set(port, backing);
-    }
-    return backing;
-  }
-
-  #findBacking(object: ServiceObject, port: number): Backing {
+    const known = ports?.get(port);
+    if (known) return known;
     const workloads = [...this.endpoints(object.key)]
       .filter((holder) => target(object, holder.object.services.get(object.key), port) > 0)
       .map((holder) => holder.workload);
+    if (workloads.length === 0) return NO_BACKING;
     const common = commonFields(workloads);
     const workload = common && this.#pool.intern(common);
     if (workload) this.#pool.hold(workload);
-    return { workload, varies: workloads.length !== 1 };
+    const backing = { workload, varies: workloads.length > 1 };
+    ports ??= new Map();
+    this.#backings.set(object.key, ports.set(port, backing));
+    return backing;
   }
 
   #forgetBackings(key: ServiceKey): void {
