@@ -26,13 +26,13 @@ export class NodeTotals {
 
   /** Adds the differences of one batch row, which starts at `offset` of `batch`. The hot path. */
   add(role: Peers['reporter'], batch: Float64Array, offset: number): void {
-    for (let i = 0; i < COLUMNS.length; i++) this.#totals[i]! += batch[offset + COLUMNS[i]!]!;
+    this.addPast(batch, offset);
     this.#open[role] += batch[offset + ACTIVE]!;
   }
 
-  /** Adds what connections have counted that are all closed, whichever end they had here. */
-  addPast(values: Float64Array): void {
-    for (let i = 0; i < COLUMNS.length; i++) this.#totals[i]! += values[COLUMNS[i]!]!;
+  /** The same of connections that are all closed, whichever end they had here. */
+  addPast(values: Float64Array, offset = 0): void {
+    for (let i = 0; i < COLUMNS.length; i++) this.#totals[i]! += values[offset + COLUMNS[i]!]!;
   }
 
   families(): Family[] {

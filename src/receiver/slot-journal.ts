@@ -58,8 +58,12 @@ export async function openSlotJournal(
 ): Promise<OpenedSlotJournal> {
   const head = JSON.stringify({ format: FORMAT, maps: mapsId });
   const isCurrent = (slot: number, generation: number) => generationOf(slot) === generation;
-  const { history, entries, foreign } = await read(journal, head);
-  history.condense(isCurrent, now() - FORGET_AFTER_MS);
+  const readCondensed = async () => {
+    const content = await read(journal, head);
+    content.history.condense(isCurrent, now() - FORGET_AFTER_MS);
+    return content;
+  };
+  const { history, entries, foreign } = await readCondensed();
   /** Labels only: what has passed is told once and need not be held in memory. */
   const present = new SlotLabels();
   for (const entry of history.entries()) {
@@ -92,10 +96,7 @@ export async function openSlotJournal(
   };
   const flush = async () => {
     await append([]);
-    if (written <= Math.max(compactAfter, kept)) return;
-    const { history: grown } = await read(journal, head);
-    grown.condense(isCurrent, now() - FORGET_AFTER_MS);
-    await compact(grown);
+    if (written > Math.max(compactAfter, kept)) await compact((await readCondensed()).history);
   };
   return {
     restored: history.totals(),
