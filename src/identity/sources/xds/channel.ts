@@ -172,6 +172,8 @@ class Http2Stream implements XdsStream {
   }
 
   #ping(): void {
+    // It may be over while what it said is still being looked at: then there is nothing to find out.
+    if (this.#session.destroyed) return;
     const timer = setTimeout(() => {
       const text = `${this.#context.target} is silent: no answer to a ping within ${this.#patience.keepaliveTimeout} ms`;
       this.#fail(new XdsFailure('ended', text));

@@ -2,8 +2,8 @@
 import { createServer as createHttpServer } from 'node:http';
 import { createServer as createHttp2Server } from 'node:http2';
 import { type AddressInfo, createConnection, createServer, type Server, type Socket } from 'node:net';
-import { afterEach, describe, expect, it } from 'vitest';
-import { openStream, type Patience } from '../../../../src/identity/sources/xds/channel.ts';
+import { afterEach, describe, expect, it, onTestFinished } from 'vitest';
+import { openStream, type Patience, type XdsStream } from '../../../../src/identity/sources/xds/channel.ts';
 import type { XdsFailure } from '../../../../src/identity/sources/xds/failure.ts';
 import { istiodConfig } from '../istiod/support/rig.ts';
 import { DELTA_METHOD, discoveryServer } from './support/discovery-server.ts';
@@ -22,8 +22,8 @@ async function listen(server: Server): Promise<number> {
 
 const PATIENT: Patience = { connect: 20_000, keepalive: 20_000, keepaliveTimeout: 20_000 };
 
-/** Opens a stream, asks, and gives the reason why it ends. */
-async function failure(port: number, patience: Patience = PATIENT): Promise<XdsFailure> {
+/** Opens a stream and asks. */
+function open(port: number, patience: Patience): XdsStream {
   const context = {
     target: `127.0.0.1:${port}`,
     plaintext: true,
@@ -41,8 +41,13 @@ async function failure(port: number, patience: Patience = PATIENT): Promise<XdsF
     patience,
   );
   stream.send(encode('DeltaDiscoveryRequest', {}));
+  return stream;
+}
+
+/** Gives the reason why a stream ends. */
+async function failure(port: number, patience: Patience = PATIENT): Promise<XdsFailure> {
   try {
-    for await (const _response of stream.responses());
+    for await (const _response of open(port, patience).responses());
   } catch (error) {
     return error as XdsFailure;
   }
@@ -78,6 +83,34 @@ describe('a peer', () => {
     for (const socket of sockets) socket.unpipe();
     for (const socket of sockets) socket.resume();
     expect(await ended).toMatchObject({ kind: 'ended', message: expect.stringContaining('no answer to a ping') });
+  });
+
+  it('that is gone while what it said is being looked at is not pinged', async () => {
+    const server = createHttp2Server((_request, response) => {
+      response.writeHead(200, { 'content-type': 'application/grpc' });
+      response.write(Buffer.from([0, 0, 0, 0, 1, 7]));
+      // A stream can be read to its end though its connection is closed.
+      response.end(Buffer.from([0, 0, 0, 0, 1, 8]), () => response.stream.session?.close());
+    });
+    const unhandled: Error[] = [];
+    const others = process.listeners('uncaughtException');
+    process.removeAllListeners('uncaughtException');
+    process.on('uncaughtException', (error) => void unhandled.push(error));
+    onTestFinished(() => {
+      process.removeAllListeners('uncaughtException');
+      for (const listener of others) process.on('uncaughtException', listener);
+    });
+    const stream = open(await listen(server), { ...PATIENT, keepalive: 5 });
+    const told: number[] = [];
+    const ended = (async () => {
+      for await (const response of stream.responses()) {
+        for await (const piece of response.pieces()) told.push(...piece);
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }
+    })();
+    await expect(ended).rejects.toMatchObject({ kind: 'ended' });
+    expect(told).toEqual([7, 8]);
+    expect(unhandled).toEqual([]);
   });
 
   it('that hangs up ends the stream', async () => {
