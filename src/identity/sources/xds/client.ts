@@ -13,6 +13,12 @@ import { XdsFailure } from './failure.ts';
 import { type IncomingMessage, whole } from './grpc-messages.ts';
 import type { Machine, NodeFacts } from './node.ts';
 
+/**
+ * A stream that worked for so long proves that all is well. One that ends sooner, though something has come, may do so
+ * each time: then the next ones are further and further apart, too.
+ */
+const PROVEN_MS = 10_000;
+
 export type Send = (request: Buffer) => void;
 
 /**
@@ -63,6 +69,7 @@ export class XdsClient {
   /** Ends what is being waited for: a stream, or the time until the next. */
   #interrupt: () => void = () => {};
   #connected = false;
+  #connectedMs = 0;
   #lastMessageMs: number | undefined;
   #problem: string | undefined;
 
@@ -109,6 +116,7 @@ export class XdsClient {
         if (this.#stopped) return;
         this.#tell(error as Error);
       } finally {
+        if (this.#connected && this.#parts.clock.now() - this.#connectedMs >= PROVEN_MS) this.#backoff.reset();
         this.#connected = false;
       }
       await this.#pause(this.#backoff.next());
@@ -133,9 +141,9 @@ export class XdsClient {
   }
 
   #worked(): void {
-    this.#backoff.reset();
     if (this.#connected) return;
     this.#connected = true;
+    this.#connectedMs = this.#parts.clock.now();
     this.#parts.logger.info(`${this.#problem === undefined ? 'connected' : 'connected again'} to ${this.target}`);
     this.#setProblem(undefined);
   }

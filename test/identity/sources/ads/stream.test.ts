@@ -223,6 +223,28 @@ describe('a stream', () => {
     await until(() => rig.workload('10.0.2.1') !== undefined);
   });
 
+  it('that ends soon each time is opened less and less often, one that lasts at once', async () => {
+    const { plane, clock, telemetry } = await synced(mesh);
+    const connected = () => telemetry.observed('tcpledger_identity_connected').ads === 1;
+    const reconnects = () => telemetry.values.get('tcpledger_identity_reconnects{"source":"ads"}');
+    const opensAfter = async (ms: number) => {
+      const before = reconnects()!;
+      plane.drop();
+      await until(() => !connected());
+      // The pause is planned when the stream's end has been told.
+      await new Promise((resolve) => setImmediate(resolve));
+      clock.advance(ms - 1);
+      await new Promise((resolve) => setImmediate(resolve));
+      expect(reconnects()).toBe(before);
+      clock.advance(1);
+      await until(() => connected() && plane.requests.at(-1)?.kind === 'RouteConfiguration');
+      expect(reconnects()).toBe(before + 1);
+    };
+    for (const ms of [10, 20, 40, 80, 160]) await opensAfter(ms);
+    clock.advance(10_000);
+    await opensAfter(10);
+  });
+
   it.each([
     [
       'what nobody asked for',
