@@ -137,7 +137,7 @@ class KubernetesSource implements Source {
       },
       watching: () => {
         watches.add(1);
-        this.#state.answered(resource);
+        this.#state.watched(resource);
       },
       failed: (failure: Parameters<SyncState['failed']>[1]) => {
         const reason = { source: 'kubernetes', reason: failure.kind };

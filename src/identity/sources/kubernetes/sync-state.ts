@@ -47,17 +47,22 @@ export class SyncState {
     this.#complete = true;
   }
 
+  /** One that may be listed and not watched is listed again and again, and stays denied. */
   listed(resource: string): void {
     this.#listed.add(resource);
-    this.answered(resource);
+    this.#serverAnswers(resource);
   }
 
-  answered(resource: string): void {
-    if (this.#told.delete(SERVER)) this.#parts.logger.info('the API server answers again');
-    this.#lastFailure.delete(resource);
+  watched(resource: string): void {
+    this.#serverAnswers(resource);
     if (!this.#denied.delete(resource)) return;
     this.#parts.logger.info(`${resource} can be read now`);
     this.#parts.changed();
+  }
+
+  #serverAnswers(resource: string): void {
+    if (this.#told.delete(SERVER)) this.#parts.logger.info('the API server answers again');
+    this.#lastFailure.delete(resource);
   }
 
   failed(resource: string, failure: ApiFailure): void {

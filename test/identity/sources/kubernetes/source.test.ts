@@ -342,16 +342,25 @@ describe('what the account may not do', () => {
 
   it('may be the watch alone: then lists go on', async () => {
     const server = await cluster();
+    let denied = true;
     server.scripts.push(({ verb, resource }) =>
-      verb === 'watch' && resource === 'pods' ? forbidden(verb, resource) : undefined,
+      denied && verb === 'watch' && resource === 'pods' ? forbidden(verb, resource) : undefined,
     );
-    const { source, shelf, at } = await startSource(server);
+    const { source, shelf, at, logger, readiness } = await startSource(server);
     await until(() => shelf.synced && source.missing() !== undefined);
+    const told = readiness.length;
     expect(at('10.0.0.1')).toBe('pod-1');
     expect(source.missing()).toContain('not allowed to watch pods');
     server.put('pods', pod('later', { ip: '10.0.0.51' }));
     server.removeSilently('pods', pod('pod-1'));
     await until(() => at('10.0.0.51') === 'later' && at('10.0.0.1') === undefined);
+    // A list is no proof that the watch is allowed.
+    const isWord = (line: string) => line.includes('pods');
+    expect(logger.lines.filter(isWord)).toEqual([expect.stringMatching(/^error not allowed to watch pods/)]);
+    expect(readiness.slice(told).filter((lacks) => lacks === undefined)).toEqual([]);
+    denied = false;
+    await until(() => source.missing() === undefined);
+    expect(logger.lines.filter(isWord).at(-1)).toBe('info pods can be read now');
   });
 
   it('may be lost for the moment in which a server begins: the watch goes on', async () => {
