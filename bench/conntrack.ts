@@ -15,6 +15,7 @@ import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { type AddressInfo, createConnection, createServer } from 'node:net';
 import koffi from 'koffi';
+import { systemClock } from '../src/identity/clock.ts';
 import { Conntrack } from '../src/identity/conntrack/conntrack.ts';
 import { conntrackKernel } from '../src/identity/conntrack/kernel.ts';
 import type { Flow } from '../src/identity/conntrack/messages.ts';
@@ -42,7 +43,7 @@ async function main(): Promise<void> {
   const flows = await translatedConnections();
   const conntrack = new Conntrack({
     kernel: conntrackKernel,
-    clock: { now: Date.now, schedule: () => () => {} },
+    clock: { ...systemClock, schedule: () => () => {} },
     onUnavailable: (reason) => {
       throw new Error(`conntrack cannot be asked: ${reason}`);
     },

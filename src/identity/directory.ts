@@ -45,7 +45,7 @@ export class Directory {
     this.clock = clock;
     this.tombstoneMs = tombstoneMs;
     this.owners = owners;
-    this.pool = new WorkloadPool(() => clock.now());
+    this.pool = new WorkloadPool(() => clock.wall());
   }
 
   /** Shelves in the order in which they answer. */

@@ -5,7 +5,7 @@
 import type { Logger } from '../collector/logger.ts';
 import type { CounterHandle } from '../collector/telemetry.ts';
 import type { PairSource, Role } from '../receiver/types.ts';
-import type { Clock } from './clock.ts';
+import { type Clock, fromWall } from './clock.ts';
 import type { Directory, DirectoryChange } from './directory.ts';
 import { type Entry, localEnd, remoteEnd } from './entry.ts';
 import type { EntryIndex } from './entry-index.ts';
@@ -78,7 +78,7 @@ export class Namer {
     const entry: Entry = {
       source: table.source,
       pair,
-      createdMs: seconds * 1000 + nanos / 1e6,
+      createdMs: fromWall(this.#parts.clock, seconds * 1000 + nanos / 1e6),
       peers: undefined,
       deadlineMs: undefined,
       joined: false,

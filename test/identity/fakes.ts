@@ -17,11 +17,17 @@ import { counterColumn, PAIR_STRIDE } from '../../src/semconv/pair-fields.ts';
 const BOOT_MS = 1_700_000_000_000;
 
 export class FakeClock implements Clock {
+  /** By how much the node's clock has been set forward since the beginning. */
+  setMs = 0;
   #now = BOOT_MS + 1_000_000;
   #tasks: { at: number; task: () => void }[] = [];
 
   now(): number {
     return this.#now;
+  }
+
+  wall(): number {
+    return this.#now + this.setMs;
   }
 
   /** Kernel time of now. */
@@ -57,9 +63,11 @@ export class FakePairSource implements PairSource {
   readonly renewed: string[] = [];
   readonly remembered = new Map<string, string>();
   readonly recallable = new Map<string, string>();
+  #clock: FakeClock | undefined;
   #nextSlot = 1;
 
   add(clock: FakeClock, fields: Partial<Pair> = {}): Pair {
+    this.#clock = clock;
     const pair: Pair = {
       slot: fields.slot ?? this.#nextSlot++,
       generation: 1,
@@ -97,7 +105,7 @@ export class FakePairSource implements PairSource {
   }
 
   wallClock(bootNs: number): { seconds: number; nanos: number } {
-    const ms = BOOT_MS + bootNs / 1e6;
+    const ms = BOOT_MS + bootNs / 1e6 + (this.#clock?.setMs ?? 0);
     return { seconds: Math.floor(ms / 1000), nanos: Math.round((ms % 1000) * 1e6) };
   }
 }

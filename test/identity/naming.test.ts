@@ -42,6 +42,34 @@ const asDestination = (servicePort: number, localAddress = SERVER): Partial<Pair
   servicePort,
 });
 
+describe("the node's clock", () => {
+  const holder = (uid: string) => workload({ uid, addresses: ['10.0.0.2'] });
+
+  it.each([
+    ['back', -3_600_000],
+    ['forward', 3_600_000],
+  ])('is set %s: who held an address when is told as before', (_direction, ms) => {
+    const { clock, source, shelf, metrics, pairs } = createRig();
+    shelf('file').upsertWorkload(workload({ uid: 'client', addresses: ['10.0.0.1'] }));
+    shelf('file').upsertWorkload(holder('before'));
+    clock.advance(10_000);
+    const early = source.add(clock);
+    clock.advance(10_000);
+    shelf('file').removeWorkload('before');
+    shelf('file').upsertWorkload(holder('after'));
+    clock.advance(10_000);
+    clock.setMs = ms;
+    const late = source.add(clock);
+    metrics.consume(
+      batchOf(source, 1, [
+        [early, { [SENT]: 1 }],
+        [late, { [SENT]: 1 }],
+      ]),
+    );
+    expect(pairs.rows.map(({ peers }) => peers.destination?.name)).toEqual(['before', 'after']);
+  });
+});
+
 describe('services', () => {
   it('11: a VIP dial and the port rule give both ends the same labels', () => {
     const { name } = mesh();

@@ -8,7 +8,7 @@
  */
 import type { CounterHandle } from '../../collector/telemetry.ts';
 import type { ConnectionRecord } from '../../receiver/types.ts';
-import type { Clock } from '../clock.ts';
+import { type Clock, fromWall } from '../clock.ts';
 import type { Entry } from '../entry.ts';
 import type { Resolver } from '../resolver.ts';
 import type { Peers, Workload } from '../types.ts';
@@ -67,8 +67,7 @@ export class Backends {
   find(records: readonly ConnectionRecord[]): Finding[] {
     const now = this.#parts.clock.now();
     for (const [key, { untilMs }] of this.#recent) {
-      // Further away than that it is from before the wall clock was set back.
-      if (untilMs > now && untilMs <= now + CONFIRM_MS) break;
+      if (untilMs > now) break;
       this.#recent.delete(key);
     }
     return this.#parts.conntrack.ask(records).map((lookup, at) => {
@@ -95,7 +94,8 @@ export class Backends {
     this.#parts.results[result].add(1);
     if (!entry.backendVaries || result !== 'translated' || !server) return peers;
     const { seconds, nanos } = entry.source.wallClock(record.openedNs);
-    const holder = this.#parts.resolver.holder(server.address, seconds * 1000 + nanos / 1e6);
+    const openedMs = fromWall(this.#parts.clock, seconds * 1000 + nanos / 1e6);
+    const holder = this.#parts.resolver.holder(server.address, openedMs);
     if (!holder || holder.workload === peers.destination) return peers;
     let variants = this.#variants.get(peers);
     if (!variants) {

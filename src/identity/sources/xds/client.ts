@@ -127,7 +127,7 @@ export class XdsClient {
   /** One stream from its beginning to its end, which is always an error. */
   async #stream(): Promise<void> {
     const { config, method, kind, clock, machine, session: createSession } = this.#parts;
-    const { stream, node } = await dial(config, method, kind, clock.now(), machine);
+    const { stream, node } = await dial(config, method, kind, clock.wall(), machine);
     this.#interrupt = () => stream.close();
     if (this.#stopped) this.#interrupt();
     const session = createSession((request) => stream.send(request));
