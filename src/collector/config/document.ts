@@ -14,6 +14,7 @@ import {
   parseAllDocuments,
   visit,
   type YAMLMap,
+  type YAMLParseError,
   type Document as YamlDocument,
 } from 'yaml';
 import { quote } from '../schema/nodes.ts';
@@ -43,10 +44,14 @@ function parse(text: string, lines: LineCounter, mistakes: Mistakes): Node | und
   });
   if ('empty' in documents) return undefined;
   const [first, second] = documents;
-  for (const { errors, warnings } of documents) {
-    for (const { pos, message } of [...errors, ...warnings]) {
-      mistakes.at('', Math.min(pos[0], text.length), `not valid YAML: ${message}.`);
-    }
+  const [wrong, ...others] = documents.flatMap(({ errors }) => errors);
+  // Behind the first one the parser makes little sense of what is right: a brace too many is a mistake in every line.
+  if (wrong !== undefined) {
+    const more = others.length === 0 ? '' : ` ${others.length} more behind it, which may come of this one.`;
+    mistakes.at('', Math.min(wrong.pos[0], text.length), `not valid YAML: ${wrong.message}.${hint(text, wrong)}${more}`);
+  }
+  for (const { pos, message } of documents.flatMap(({ warnings }) => warnings)) {
+    mistakes.at('', Math.min(pos[0], text.length), `not valid YAML: ${message}.`);
   }
   if (second !== undefined) {
     const place = second.contents?.range?.[0] ?? second.range[0];
@@ -54,6 +59,12 @@ function parse(text: string, lines: LineCounter, mistakes: Mistakes): Node | und
   }
   if (first === undefined || mistakes.count > 0) return undefined;
   return new Resolver(first, lines, mistakes).resolve(first.contents ?? undefined, '');
+}
+
+/** Within braces or brackets, those of an expansion are YAML's. */
+function hint(text: string, { pos: [at] }: YAMLParseError): string {
+  const isExpansion = text[at] === '{' && text[at - 1] === '$';
+  return isExpansion ? ' Within { } or [ ] write it in quotes: "${env:NAME}".' : '';
 }
 
 /** All aliases at once, before the tree is changed: afterwards a walk over it would meet shared parts again and again. */

@@ -664,6 +664,15 @@ const TABLE: readonly [name: string, text: string, expected: readonly string[]][
     ['3:20: not valid YAML: Unexpected scalar at node end.'],
   ],
   [
+    'expansion without quotes in braces',
+    `exporters:\n  prometheus: {endpoint: \${env:PAGE}}\n${configWith({ exporters: '' })}`,
+    [
+      expect.stringMatching(
+        /^2:27: not valid YAML: Unexpected flow-map-start at node end\. Within { } or \[ \] write it in quotes: "\${env:NAME}"\. \d+ more behind it, which may come of this one\.$/,
+      ),
+    ],
+  ],
+  [
     'several mistakes at once, in the order of the file',
     'recievers: {}\nexporters: {kafka: , prometheus: {endpoint: x}}\nservice: {pipelines: {metrics: {receivers: [a], exporters: [prometheus]}}}',
     [
