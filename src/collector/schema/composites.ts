@@ -23,7 +23,13 @@ export function listOf<T>(
       const seen = new Map<string, number>();
       return node.items.map((child, index) => {
         const itemPath = `${path}[${index}]`;
-        const value = item.parse(child as Node, itemPath, within(report, node));
+        let wrong = false;
+        const value = item.parse(child as Node, itemPath, (path, place, message) => {
+          wrong = true;
+          report(path, place ?? node, message);
+        });
+        // What stands for a wrong item is nothing that is in the file.
+        if (wrong) return value;
         const key = JSON.stringify(value) ?? '';
         const first = seen.get(key);
         if (options.unique === true && first !== undefined) {

@@ -208,6 +208,11 @@ const TABLE: readonly [name: string, text: string, expected: readonly string[]][
     ['3:15: processors.identity.sources[0]: found "hots". Allowed: host or file. Did you mean "host"?'],
   ],
   [
+    'sources: a wrong one is no second one',
+    identity('    sources: [host, hots]'),
+    ['3:21: processors.identity.sources[1]: found "hots". Allowed: host or file. Did you mean "host"?'],
+  ],
+  [
     'missing nested',
     identity('    file: {}'),
     ['3:11: processors.identity.file.path: missing. Required: text that is not empty.'],
