@@ -13,6 +13,7 @@ import {
   status as Status,
   type VerifyOptions,
 } from '@grpc/grpc-js';
+import { openSslWords } from '../../collector/openssl-words.ts';
 import type { Sender, SendResult } from '../otlp/sender.ts';
 import { identityCheck, readTlsFiles, type TlsConfig } from '../otlp/tls-files.ts';
 import { retryInfoMs } from './retry-info.ts';
@@ -125,7 +126,7 @@ export class GrpcSender implements Sender {
 const asIs = (bytes: Buffer): Buffer => bytes;
 
 function failure(error: ServiceError): SendResult {
-  const reason = `gRPC ${Status[error.code] ?? error.code}: ${error.details || error.message}`;
+  const reason = `gRPC ${Status[error.code] ?? error.code}: ${openSslWords(error.details || error.message)}`;
   const afterMs = retryInfoMs(error.metadata);
   // RESOURCE_EXHAUSTED may be tried again only if the peer says when.
   const retryable = RETRYABLE.has(error.code) || (error.code === Status.RESOURCE_EXHAUSTED && afterMs !== undefined);

@@ -8,6 +8,7 @@
 import { Agent as HttpAgent, request as httpRequest, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { type ConnectionOptions, connect as tlsConnect } from 'node:tls';
+import { openSslWords } from '../../collector/openssl-words.ts';
 import type { Sender, SendResult } from '../otlp/sender.ts';
 import { identityCheck, readTlsFiles, type TlsConfig } from '../otlp/tls-files.ts';
 import { failureText } from './failure-text.ts';
@@ -168,6 +169,6 @@ function tlsAgent({ tls, owner }: HttpSenderOptions): HttpsAgent {
 
 /** Node gives one error for all addresses of a name that failed: its own text is empty, those of its parts are not. */
 function errorText(error: Error): string {
-  if (error instanceof AggregateError) return error.errors.map((part: Error) => part.message).join(', ');
-  return error.message;
+  const parts: readonly Error[] = error instanceof AggregateError ? error.errors : [error];
+  return parts.map((part) => openSslWords(part.message)).join(', ');
 }

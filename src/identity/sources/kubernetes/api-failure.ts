@@ -1,5 +1,6 @@
 /** What can go wrong between the source and the API server, told apart so that each has its own mend and its own retry. */
 import { STATUS_CODES } from 'node:http';
+import { openSslWords } from '../../../collector/openssl-words.ts';
 
 export type FailureKind =
   /** Credentials cannot be read from their files. */
@@ -40,12 +41,23 @@ export class ApiFailure extends Error {
 
 const TLS_CODE = /^(ERR_TLS_|ERR_SSL_|CERT_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|HOSTNAME_|EPROTO$)/;
 
+/** What OpenSSL makes of an answer in plain text. */
+const NO_TLS = /wrong version number|packet length too long/;
+
 /** A failure of the connection itself, before or amid an answer. */
 export function connectionFailure(error: unknown, server: string): ApiFailure {
   if (error instanceof ApiFailure) return error;
-  const { code, message } = error as NodeJS.ErrnoException;
+  const { code } = error as NodeJS.ErrnoException;
   // A connection to several addresses that all failed has its reasons one by one and no message of its own.
-  const reasons = error instanceof AggregateError ? error.errors.map((one: Error) => one.message).join(', ') : message;
+  const parts: readonly Error[] = error instanceof AggregateError ? error.errors : [error as Error];
+  const reasons = parts.map((part) => openSslWords(part.message)).join(', ');
+  if (NO_TLS.test(reasons)) {
+    return new ApiFailure(
+      'certificate',
+      `the API server ${server} does not speak TLS. Check the address: is it http://, or another port?`,
+      { cause: error },
+    );
+  }
   if (code !== undefined && TLS_CODE.test(code)) {
     return new ApiFailure(
       'certificate',

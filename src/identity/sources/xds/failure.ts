@@ -1,4 +1,5 @@
 /** Why there is no stream from the control plane, in words for the person who must mend it. */
+import { openSslWords } from '../../../collector/openssl-words.ts';
 
 /** `ended`: a stream that worked is over, as happens whenever a control plane restarts or rotates its connections. */
 export type FailureKind = 'address' | 'certificate' | 'token' | 'permission' | 'protocol' | 'ended';
@@ -71,7 +72,8 @@ export function statusFailure({ code, message }: CallStatus, context: CallContex
 /** The connection has failed, or could not be made. `error` as Node has it; `spoke`: the peer had spoken HTTP/2. */
 export function connectionFailure(error: NodeJS.ErrnoException, spoke: boolean, context: CallContext): XdsFailure {
   const { target, plaintext } = context;
-  const { code = '', message } = error;
+  const { code = '' } = error;
+  const message = openSslWords(error.message);
   const failure = (kind: FailureKind, text: string) => new XdsFailure(kind, text, { cause: error });
   if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') {
     return failure(
