@@ -48,7 +48,11 @@ function parse(text: string, lines: LineCounter, mistakes: Mistakes): Node | und
   // Behind the first one the parser makes little sense of what is right: a brace too many is a mistake in every line.
   if (wrong !== undefined) {
     const more = others.length === 0 ? '' : ` ${others.length} more behind it, which may come of this one.`;
-    mistakes.at('', Math.min(wrong.pos[0], text.length), `not valid YAML: ${wrong.message}.${hint(text, wrong)}${more}`);
+    mistakes.at(
+      '',
+      Math.min(wrong.pos[0], text.length),
+      `not valid YAML: ${wrong.message}.${hint(text, wrong)}${more}`,
+    );
   }
   for (const { pos, message } of documents.flatMap(({ warnings }) => warnings)) {
     mistakes.at('', Math.min(pos[0], text.length), `not valid YAML: ${message}.`);
@@ -64,7 +68,7 @@ function parse(text: string, lines: LineCounter, mistakes: Mistakes): Node | und
 /** Within braces or brackets, those of an expansion are YAML's. */
 function hint(text: string, { pos: [at] }: YAMLParseError): string {
   const isExpansion = text[at] === '{' && text[at - 1] === '$';
-  return isExpansion ? ' Within { } or [ ] write it in quotes: "${env:NAME}".' : '';
+  return isExpansion ? ` Within { } or [ ] write it in quotes: "\${env:NAME}".` : '';
 }
 
 /** All aliases at once, before the tree is changed: afterwards a walk over it would meet shared parts again and again. */
