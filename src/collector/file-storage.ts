@@ -16,7 +16,8 @@ const SCHEMA = object({
   ),
 });
 
-type Config = Infer<typeof SCHEMA>;
+export type FileStorageConfig = Infer<typeof SCHEMA>;
+type Config = FileStorageConfig;
 
 /** Longer than a disk takes to write what is left; then whoever has the journal is no predecessor on its way out. */
 const PREDECESSOR_MS = 2_000;

@@ -58,6 +58,8 @@ export interface SourceType<Config = unknown> {
 
 export interface SourceReport {
   readonly ok: boolean;
+  /** As it is, the agent does not start: `start` of the source rejects. */
+  readonly fatal?: boolean;
   /** One line: what works, or what fails and the mend for it. */
   readonly text: string;
 }

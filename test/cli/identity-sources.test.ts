@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { configured } from '../../src/cli/doctor/configured.ts';
+import { exitCode } from '../../src/cli/doctor/finding.ts';
 
 let folder: string;
 beforeAll(() => {
@@ -43,12 +44,20 @@ describe('doctor tries the configured sources', () => {
     const path = join(folder, 'workloads.yaml');
     writeFileSync(path, 'workloads:\n- {name: a, workloadIps: [10.0.0.1]}\n');
     expect(await findings({ sources: ['file'], file: { path } })).toEqual([
-      { feature: 'identity: file', ok: true, detail: `${path}: 1 workloads, 0 services`, code: 'TCPL_E_CONFIG' },
+      { feature: 'identity: file', ok: true, detail: `${path}: 1 workloads, 0 services`, optional: true },
     ]);
     rmSync(path);
     const [finding] = await findings({ sources: ['file'], file: { path } });
     expect(finding).toMatchObject({ ok: false, detail: expect.stringContaining('ENOENT'), code: 'TCPL_E_CONFIG' });
     expect(finding).not.toHaveProperty('optional');
+  });
+
+  it('and with credentials that cannot be read, without which it does not, either', async () => {
+    for (const kubernetes of [{ kubeconfig: join(folder, 'absent') }, {}]) {
+      const [finding] = await findings({ sources: ['kubernetes'], kubernetes });
+      expect(finding).toMatchObject({ feature: 'identity: kubernetes', ok: false, code: 'TCPL_E_CONFIG' });
+      expect(exitCode([finding!])).toBe(2);
+    }
   });
 
   it('and those without a section by their defaults', async () => {

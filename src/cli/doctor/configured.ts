@@ -1,15 +1,18 @@
 /** Whether what the configuration asks of this machine and of others can be had: ports, places for pins, names. */
-import { accessSync, constants, existsSync } from 'node:fs';
+import { accessSync, constants, existsSync, statSync } from 'node:fs';
 import { createServer } from 'node:http';
-import { dirname } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import { loadConfigFile } from '../../collector/config/load.ts';
 import type { ResolvedConfig } from '../../collector/config/resolved.ts';
+import type { ErrorCode } from '../../collector/errors.ts';
+import type { FileStorageConfig } from '../../collector/file-storage.ts';
 import type { PrometheusConfig } from '../../exporters/prometheus/exporter.ts';
 import { addressText, listen } from '../../exporters/prometheus/listen.ts';
 import type { ReceiverConfig } from '../../receiver/config.ts';
 import { FACTORIES } from '../components.ts';
 import type { Finding } from './finding.ts';
 import { asksConntrack, identitySources, knowsPods } from './identity-sources.ts';
+import { outputs } from './outputs.ts';
 
 export interface Configured {
   readonly findings: readonly Finding[];
@@ -39,6 +42,8 @@ export async function configured(file: string): Promise<Configured> {
       { feature: 'configuration', ok: true, detail: file },
       ...(await Promise.all(endpointsOf(config).map(endpointFree))),
       ...pinPaths.map(pinPathWritable),
+      ...(await outputs(config)),
+      ...storageDirectories(config),
       ...(await identitySources(config)),
     ],
     pins: pinPaths.length > 0,
@@ -58,6 +63,14 @@ const pinPathsOf = (config: ResolvedConfig): string[] =>
     .map((receiver) => (receiver.config as ReceiverConfig).pin_path)
     .filter((path) => path !== '');
 
+const storageDirectories = (config: ResolvedConfig): Finding[] =>
+  config.extensions
+    .filter(({ factory }) => factory.type === 'file_storage')
+    .map(({ id, config: section }) => {
+      const mend = `run as a user who may write there, or choose another extensions.${id}.directory`;
+      return writable('storage', (section as FileStorageConfig).directory, mend, 'TCPL_E_STORAGE');
+    });
+
 async function endpointFree({ id, host, port }: { id: string; host: string; port: number }): Promise<Finding> {
   const feature = 'endpoint';
   try {
@@ -69,15 +82,23 @@ async function endpointFree({ id, host, port }: { id: string; host: string; port
   }
 }
 
-function pinPathWritable(path: string): Finding {
-  let existing = path;
-  while (!existsSync(existing)) existing = dirname(existing);
-  const feature = 'pin path';
+const pinPathWritable = (path: string): Finding =>
+  writable(
+    'pin path',
+    path,
+    'run as root, or choose another receivers.ebpf_tcp.pin_path below a BPF file system',
+    'TCPL_E_PIN',
+  );
+
+/** Of a directory that the agent makes if it is missing. */
+function writable(feature: string, path: string, mend: string, code: ErrorCode): Finding {
   try {
+    let existing = resolve(path);
+    while (!existsSync(existing)) existing = dirname(existing);
+    if (!statSync(existing).isDirectory()) throw new Error(`${existing} is no directory`);
     accessSync(existing, constants.W_OK);
     return { feature, ok: true, detail: path };
   } catch (error) {
-    const mend = 'run as root, or choose another receivers.ebpf_tcp.pin_path below a BPF file system';
-    return { feature, ok: false, detail: `${path}: ${(error as Error).message}`, mend, code: 'TCPL_E_PIN' };
+    return { feature, ok: false, detail: `${path}: ${(error as Error).message}`, mend, code };
   }
 }

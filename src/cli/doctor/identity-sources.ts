@@ -3,17 +3,15 @@ import type { ResolvedConfig } from '../../collector/config/resolved.ts';
 import { type ConfiguredSource, configuredSources, type IdentityConfig } from '../../identity/config.ts';
 import type { Finding } from './finding.ts';
 
-/** Sources without which the agent does not start; the others it waits for, with less to tell. */
-const NEEDED: ReadonlySet<string> = new Set(['file']);
-
 /** Sources that may know the UIDs of pods. */
 const KNOWING_PODS: ReadonlySet<string> = new Set(['file', 'kubernetes']);
 
 export async function identitySources(config: ResolvedConfig): Promise<readonly Finding[]> {
   return Promise.all(
     sourcesOf(config).map(async ({ processor, type, config: section }): Promise<Finding> => {
-      const { ok, text: detail } = await type.describe(section);
-      const kind: Partial<Finding> = NEEDED.has(type.type) ? { code: 'TCPL_E_CONFIG' } : { optional: true };
+      const { ok, text: detail, fatal } = await type.describe(section);
+      // What else a source lacks the agent waits for, with less to tell.
+      const kind: Partial<Finding> = fatal ? { code: 'TCPL_E_CONFIG' } : { optional: true };
       return { feature: `${processor}: ${type.type}`, ok, detail, ...kind };
     }),
   );

@@ -8,11 +8,13 @@ import { createFileSink, createInheritedFileSink } from './file-sink.ts';
 import type { Sink } from './sink.ts';
 import { createStreamSink } from './stream-sink.ts';
 
+const access = promisify(fs.access);
 const close = promisify(fs.close);
 const fstat = promisify(fs.fstat);
 const open = promisify(fs.open);
+const stat = promisify(fs.stat);
 
-const { O_APPEND, O_CREAT, O_NOCTTY, O_NONBLOCK, O_WRONLY } = fs.constants;
+const { O_APPEND, O_CREAT, O_NOCTTY, O_NONBLOCK, O_WRONLY, W_OK } = fs.constants;
 
 /** Access logs name who talks to whom: not for everybody. */
 const FILE_MODE = 0o640;
@@ -30,6 +32,27 @@ export function createOutput(output: string, key: string): Output {
   if (output === 'stderr') return { name: output, open: () => openStandard(process.stderr) };
   const path = resolve(output);
   return { name: path, open: () => openPath(path, key) };
+}
+
+/** Whether the file or device could be opened, without making one. Rejects as `Output.open`. */
+export async function checkOutput(output: string, key: string): Promise<void> {
+  const path = resolve(output);
+  try {
+    await access((await isThere(path)) ? path : dirname(path), W_OK);
+  } catch (error) {
+    throw unusable(path, key, error as NodeJS.ErrnoException);
+  }
+}
+
+/** Rejects for a directory, and for what cannot be looked at. */
+async function isThere(path: string): Promise<boolean> {
+  try {
+    if (!(await stat(path)).isDirectory()) return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
+    throw error;
+  }
+  throw Object.assign(new Error('EISDIR: illegal operation on a directory'), { code: 'EISDIR' });
 }
 
 async function openStandard(stream: NodeJS.WriteStream & { fd: 1 | 2 }): Promise<Sink> {

@@ -27,7 +27,7 @@ export async function describeFile(config: FileConfig): Promise<SourceReport> {
     const { workloads, services } = await readWorkloadFile(config.path);
     return { ok: true, text: `${config.path}: ${workloads.length} workloads, ${services.length} services` };
   } catch (error) {
-    return { ok: false, text: (error as Error).message };
+    return { ok: false, fatal: true, text: (error as Error).message };
   }
 }
 

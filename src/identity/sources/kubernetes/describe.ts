@@ -11,10 +11,17 @@ const PATIENCE_MS = 10_000;
 
 /** Never rejects. */
 export async function describeKubernetes(config: KubernetesConfig): Promise<SourceReport> {
-  const client = createApiClient(readAccessOf(config));
+  const readAccess = readAccessOf(config);
+  let access: Access;
+  try {
+    access = await readAccess();
+  } catch (error) {
+    // The source's own start ends with the same.
+    return { ok: false, fatal: true, text: (error as Error).message };
+  }
+  const client = createApiClient(readAccess);
   const overdue = AbortSignal.timeout(PATIENCE_MS);
   try {
-    const access = await client.access();
     const problems = await problemsOf(client, access, config, overdue);
     if (problems.length > 0) return { ok: false, text: `${access.server} (${access.origin}): ${problems.join('; ')}` };
     const names = ALL_RESOURCES.map(({ name }) => name).join(', ');
