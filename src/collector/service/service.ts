@@ -137,12 +137,14 @@ class RunningService implements Service {
     }
     const result = await applyConfig(this.#runtime, config, this.#logger);
     if (!result.ok) {
-      this.#logger.error(`${configFile} was not put to work: ${result.reasons.join('; ')}. The one before stays`);
+      const reasons = result.reasons.join('; ').replace(/\.$/, '');
+      this.#logger.error(`${configFile} was not put to work: ${reasons}. The one before stays`);
       return result;
     }
     this.#level = config.logLevel;
     for (const warning of result.warnings) this.#logger.warn(warning);
-    this.#logger.info(result.changed ? `${configFile} is reloaded` : `${configFile} is read again: nothing changed`);
+    const nothing = result.warnings.length > 0 ? 'nothing else' : 'nothing';
+    this.#logger.info(result.changed ? `${configFile} is reloaded` : `${configFile} is read again: ${nothing} changed`);
     return result;
   }
 

@@ -154,6 +154,9 @@ describe('a new component that does not start', () => {
     expect(world.take()).toEqual(['stop exp/b#0', 'start exp/b#1', 'stop exp/b#1', 'start exp/b#0']);
     expect(flow()).toEqual(['m>proc#0>exp#0', 'l>proc#0>exp#0', 'l>proc#0>exp/b#0']);
     expect(world.log).toContain('error service exp/b#1 cannot start. Going back to the configuration before');
+    expect(world.log.at(-1)).toBe(
+      'error service c.yaml was not put to work: exp/b#1 cannot start. The one before stays',
+    );
   });
 
   it('has the others stopped that have got data meanwhile, started or not: it is theirs to count', async () => {
@@ -211,6 +214,7 @@ describe('what needs a restart', () => {
     expect(world.take()).toEqual(['stop exp/b#0', 'start exp/b#1']);
     expect(world.log).toContain(`warn service ${warning}`);
     expect(await reload(changed)).toEqual({ ok: true, changed: false, warnings: [warning] });
+    expect(world.log.at(-1)).toBe('info service c.yaml is read again: nothing else changed');
   });
 
   it('is an extension that a running receiver uses', async () => {
