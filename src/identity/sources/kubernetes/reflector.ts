@@ -70,6 +70,12 @@ const NEEDS_LIST: ReadonlySet<FailureKind> = new Set(['expired', 'malformed']);
  */
 const REFUSALS_TO_LIST = 4;
 
+/**
+ * Errors in the midst of watches, so often in a row and none of them with an event before it, are the answer to that
+ * version: an event that the server can no longer read, for one, comes again each time.
+ */
+const ERRORS_TO_LIST = 4;
+
 /** An API server takes no request above 3 MiB and etcd no object above 1.5: this is for what is none. */
 const MAX_OBJECT_BYTES = 8 * 2 ** 20;
 
@@ -107,6 +113,8 @@ export class Reflector<T extends Trimmed> {
   #needsFresh = false;
   /** Since the last attempt that was not refused. */
   #refusals = 0;
+  /** Watches that ended by an error in their midst, since the last event or list. */
+  #errors = 0;
   #running: Promise<void> = Promise.resolve();
 
   constructor(parts: ReflectorParts<T>) {
@@ -134,7 +142,8 @@ export class Reflector<T extends Trimmed> {
         if (this.#stop.signal.aborted) return;
         const failure = asFailure(error);
         this.#refusals = failure.kind === 'forbidden' ? this.#refusals + 1 : 0;
-        if (NEEDS_LIST.has(failure.kind) || this.#refusals >= REFUSALS_TO_LIST) this.#version = undefined;
+        const isStuck = this.#refusals >= REFUSALS_TO_LIST || this.#errors >= ERRORS_TO_LIST;
+        if (NEEDS_LIST.has(failure.kind) || isStuck) this.#version = undefined;
         this.#needsFresh ||= failure.kind === 'expired';
         events.failed(failure);
         await this.#pause(this.#backoff.next(failure.retryAfterMs));
@@ -172,6 +181,7 @@ export class Reflector<T extends Trimmed> {
       await this.#parts.breathe();
     }
     this.#version = version;
+    this.#errors = 0;
     this.#needsFresh = true;
     events.listed();
   }
@@ -245,6 +255,7 @@ export class Reflector<T extends Trimmed> {
       case 'BOOKMARK':
         break;
       case 'ERROR': {
+        this.#errors++;
         const status = typeof raw?.code === 'number' ? raw.code : 500;
         const asked = { verb: 'watch', resource: resource.name, group: resource.group } as const;
         throw refusal(asked, { status, said: asText(raw?.message) ?? '', retryAfterMs: undefined }, access.credentials);
@@ -254,6 +265,7 @@ export class Reflector<T extends Trimmed> {
     }
     const version = asText(asRecord(raw?.metadata)?.resourceVersion);
     if (version) this.#version = version;
+    this.#errors = 0;
   }
 
   #trim(raw: JsonRecord): T | undefined {

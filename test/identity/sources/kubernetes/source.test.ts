@@ -164,6 +164,21 @@ describe('a watch', () => {
     expect(shelf.workloadCount).toBe(8);
   });
 
+  it('that ends by an error each time, before any event, is followed by a list', async () => {
+    const { server, at, lists, failures } = await watched();
+    server.removeSilently('pods', pod('pod-1'));
+    const listed = server.count('list', 'pods');
+    const status = { kind: 'Status', code: 500, message: 'etcd event received with PrevKv=nil' };
+    const error = `${JSON.stringify({ type: 'ERROR', object: status })}\n`;
+    server.scripts.push(({ verb, resource }) =>
+      verb === 'watch' && resource === 'pods' && server.count('list', 'pods') === listed ? { body: error } : undefined,
+    );
+    server.dropWatches('pods');
+    await until(() => lists('pods') === 2);
+    expect([at('10.0.0.1'), failures('server')]).toEqual([undefined, 4]);
+    await until(() => server.watchCount('pods') === 1);
+  });
+
   it('removes by uid: an earlier pod of the same name takes nothing from a later one', async () => {
     const { server, at } = await watched();
     server.put('pods', pod('web-0', { uid: 'second', ip: '10.0.0.30' }));
