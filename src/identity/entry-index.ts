@@ -134,9 +134,11 @@ export class EntryIndex {
       return within;
     };
     for (const entry of this.all()) {
-      const { kind, remoteAddress, dialledAddress } = entry.pair;
-      if (kind === 'pair' && (isWithin(remoteAddress) || (dialledAddress !== '' && isWithin(dialledAddress))))
-        yield entry;
+      const { kind, role, localAddress, remoteAddress, dialledAddress } = entry.pair;
+      if (kind !== 'pair') continue;
+      // A server's own address is what was dialled, as far as it knows.
+      const server = role === 'destination' ? localAddress : remoteAddress;
+      if (isWithin(server) || (dialledAddress !== '' && isWithin(dialledAddress))) yield entry;
     }
   }
 }

@@ -68,13 +68,16 @@ function isMirror(entry: Entry, other: Entry): boolean {
 }
 
 function concerns({ addresses, cgroups, ranges }: DirectoryChange, { pair }: Entry): boolean {
-  const others = pair.kind === 'pair' ? [pair.remoteAddress, pair.dialledAddress].filter((text) => text !== '') : [];
+  const present = (text: string) => text !== '';
+  const others = pair.kind === 'pair' ? [pair.remoteAddress, pair.dialledAddress].filter(present) : [];
+  const server = pair.role === 'source' ? pair.remoteAddress : pair.localAddress;
+  const servers = pair.kind === 'pair' ? [server, pair.dialledAddress].filter(present) : [];
   return (
     addresses.has(pair.localAddress) ||
     cgroups.has(pair.cgroupId) ||
     others.some((other) => addresses.has(other)) ||
     ranges.some(({ address, length }) =>
-      others.some(
+      servers.some(
         (other) =>
           other.includes(':') === address.includes(':') && maskAddress(other, length) === maskAddress(address, length),
       ),

@@ -309,10 +309,13 @@ describe('renewal', () => {
     const { clock, source, shelf, metrics } = createRig();
     shelf('file').upsertWorkload(client);
     const [inside, outside] = ['10.96.1.1', '10.97.1.1'].map((remoteAddress) => source.add(clock, { remoteAddress }));
+    // A server that nobody knows, within the prefix.
+    const own = source.add(clock, { role: 'destination', localAddress: '10.96.1.2', remoteAddress: '10.0.0.1' });
     metrics.consume(
       batchOf(source, 1, [
         [inside!, { [SENT]: 1 }],
         [outside!, { [SENT]: 1 }],
+        [own, { [SENT]: 1 }],
       ]),
     );
     clock.advance(RESOLVE_TIMEOUT_MS);
@@ -324,7 +327,7 @@ describe('renewal', () => {
       canonical: false,
     });
     clock.advance(1);
-    expect(source.renewed).toEqual([`${inside!.slot}/1`]);
+    expect(source.renewed).toEqual([`${inside!.slot}/1`, `${own.slot}/1`]);
   });
 });
 
