@@ -3,10 +3,8 @@
  * not at each attempt.
  */
 import type { Logger } from '../../../collector/logger.ts';
+import { Told } from '../told.ts';
 import type { ApiFailure, FailureKind } from './api-failure.ts';
-
-/** A failure that stays the same is told again after this long. */
-const TELL_AGAIN_MS = 600_000;
 
 /** What concerns the server as a whole, so that one resource speaks for all. */
 const OF_SERVER: ReadonlySet<FailureKind> = new Set(['credentials', 'unreachable', 'certificate', 'unauthorized']);
@@ -30,7 +28,8 @@ export class SyncState {
   /** Resource → why it cannot be had; everything else is served without it. */
   readonly #denied = new Map<string, string>();
   readonly #lastFailure = new Map<string, string>();
-  readonly #told = new Map<string, { readonly message: string; readonly atMs: number }>();
+  /** By resource, or SERVER. */
+  readonly #told = new Map<string, Told>();
   #complete = false;
 
   constructor(parts: SyncStateParts) {
@@ -61,7 +60,7 @@ export class SyncState {
   }
 
   #serverAnswers(resource: string): void {
-    if (this.#told.delete(SERVER)) this.#parts.logger.info('the API server answers again');
+    if (this.#told.get(SERVER)?.clear()) this.#parts.logger.info('the API server answers again');
     this.#lastFailure.delete(resource);
   }
 
@@ -90,9 +89,9 @@ export class SyncState {
       logger.debug(message);
       return;
     }
-    const before = this.#told.get(key);
-    if (before?.message === message && now() - before.atMs < TELL_AGAIN_MS) return;
-    this.#told.set(key, { message, atMs: now() });
+    const told = this.#told.get(key) ?? new Told(now);
+    this.#told.set(key, told);
+    if (!told.isDue(message)) return;
     const served = this.#complete ? '. What is known stays, attempts go on' : '';
     if (key === SERVER || DENIED.has(kind)) logger.error(message + served);
     else logger.warn(message + served);

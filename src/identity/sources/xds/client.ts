@@ -6,6 +6,7 @@ import type { Logger } from '../../../collector/logger.ts';
 import type { CounterHandle, Telemetry } from '../../../collector/telemetry.ts';
 import { AGENT_METRICS } from '../../../semconv/registry.ts';
 import type { Clock } from '../../clock.ts';
+import { Told } from '../told.ts';
 import { Backoff } from './backoff.ts';
 import { endpointText, type XdsConfig } from './config.ts';
 import { dial } from './dial.ts';
@@ -72,9 +73,12 @@ export class XdsClient {
   #connectedMs = 0;
   #lastMessageMs: number | undefined;
   #problem: string | undefined;
+  /** Why there is no stream. */
+  readonly #told: Told;
 
   constructor(parts: XdsClientParts) {
     this.#parts = parts;
+    this.#told = new Told(() => parts.clock.now());
     const source = { source: parts.name };
     this.nacks = parts.telemetry.counter(AGENT_METRICS.identityNacks, source);
     this.#reconnects = parts.telemetry.counter(AGENT_METRICS.identityReconnects, source);
@@ -144,6 +148,7 @@ export class XdsClient {
     if (this.#connected) return;
     this.#connected = true;
     this.#connectedMs = this.#parts.clock.now();
+    this.#told.clear();
     this.#parts.logger.info(`${this.#problem === undefined ? 'connected' : 'connected again'} to ${this.target}`);
     this.#setProblem(undefined);
   }
@@ -158,7 +163,7 @@ export class XdsClient {
     telemetry.counter(AGENT_METRICS.identityFailures, { source, reason: failure.kind }).add(1);
     const text = failure.message;
     if (this.#connected) logger.info(`${text}; connecting again, what is known stays`);
-    else if (text !== this.#problem) logger.warn(`${text}. Trying again, what is known stays`);
+    else if (this.#told.isDue(text)) logger.warn(`${text}. Trying again, what is known stays`);
     this.#setProblem(text);
   }
 

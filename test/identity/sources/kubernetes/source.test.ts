@@ -328,6 +328,18 @@ describe('an API server that is away', () => {
   });
 });
 
+it('tells reasons that take turns once each', async () => {
+  const server = await cluster();
+  let asked = 0;
+  server.scripts.push(({ resource }) =>
+    resource === 'pods' ? { status: 500, body: { message: `reason ${asked++ % 2}` } } : undefined,
+  );
+  const { logger } = await startSource(server);
+  await until(() => asked > 8);
+  const told = logger.lines.filter((line) => line.includes('reason'));
+  expect(told).toEqual([expect.stringContaining('reason 0'), expect.stringContaining('reason 1')]);
+});
+
 describe('what the account may not do', () => {
   const forbidden = (verb: string, resource: string) => ({
     status: 403,
