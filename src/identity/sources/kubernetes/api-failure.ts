@@ -102,7 +102,12 @@ export function refusal(asked: Asked, { status, said, retryAfterMs }: Refusal, c
         `not allowed to ${what} (${words}). Grant the verbs list and watch on ${asked.resource} in the API group "${asked.group}" to this account: deploy/rbac.yaml does`,
       );
     case 404:
-      return new ApiFailure('absent', `cannot ${what}: the API server has no such resource (${words})`);
+      return new ApiFailure(
+        'absent',
+        asked.group === ''
+          ? `cannot ${what}: there is no such resource (${words}). Is this an API server? Check the address`
+          : `cannot ${what}: the API server has no such resource (${words})`,
+      );
     case 410:
       return new ApiFailure('expired', `cannot ${what} from that version on (${words})`);
     case 429:

@@ -49,7 +49,9 @@ async function problemsOf(
       await answered(client, request, access);
     } catch (error) {
       const kind = error instanceof ApiFailure ? error.kind : undefined;
-      if (kind !== 'forbidden' && kind !== 'absent') throw error;
+      // What every API server has is absent where there is none.
+      const isMissing = kind === 'forbidden' || (kind === 'absent' && request.group !== '');
+      if (!isMissing) throw error;
       denied.push(`${request.verb} ${request.resource}`);
       firstWords ||= (error as Error).message;
     }

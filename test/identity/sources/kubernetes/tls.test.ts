@@ -178,6 +178,14 @@ describe('doctor', () => {
     );
   });
 
+  it('tells what is no API server, in one sentence', async () => {
+    const server = await startServer();
+    server.scripts.push(() => ({ status: 404, body: '<html>Not found</html>' }));
+    expect((await report(kubeconfig(server.url))).text).toBe(
+      'cannot list pods: there is no such resource (404, <html>Not found</html>). Is this an API server? Check the address',
+    );
+  });
+
   it('tells that this is no pod', async () => {
     const { ok, text } = await describeKubernetes(KUBERNETES_DEFAULTS);
     expect([ok, text]).toEqual([false, expect.stringContaining('this is no pod of a cluster')]);
