@@ -5,7 +5,7 @@
 import type { Agent, ClientRequest, IncomingMessage, RequestOptions } from 'node:http';
 import type { RequestOptions as TlsOptions } from 'node:https';
 import type { Access, ReadAccess } from './access.ts';
-import { ApiFailure, type Asked, connectionFailure, refusal } from './api-failure.ts';
+import { ApiFailure, type Asked, answerFailure, connectionFailure, refusal } from './api-failure.ts';
 import { asRecord, asText } from './json.ts';
 
 /** Of a refusal's words as much as a log line can bear. */
@@ -126,7 +126,7 @@ async function* body(response: IncomingMessage, server: string): AsyncIterable<B
   try {
     for await (const chunk of response) yield chunk as Buffer;
   } catch (error) {
-    throw connectionFailure(error, server);
+    throw answerFailure(error, server);
   }
 }
 

@@ -5,8 +5,10 @@ import { openSslWords } from '../../../collector/openssl-words.ts';
 export type FailureKind =
   /** Credentials cannot be read from their files. */
   | 'credentials'
-  /** No connection: refused, no route, no such host, cut off. */
+  /** No connection: refused, no route, no such host. */
   | 'unreachable'
+  /** An answer broke off, as those of a server do that is restarted. */
+  | 'cut_off'
   /** Connected, but no trust: the server's certificate or ours was refused, or it speaks no TLS. */
   | 'certificate'
   | 'unauthorized'
@@ -44,7 +46,15 @@ const TLS_CODE = /^(ERR_TLS_|ERR_SSL_|CERT_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|
 /** What OpenSSL makes of an answer in plain text. */
 const NO_TLS = /wrong version number|packet length too long/;
 
-/** A failure of the connection itself, before or amid an answer. */
+/** A failure of the connection amid an answer. */
+export function answerFailure(error: unknown, server: string): ApiFailure {
+  const failure = connectionFailure(error, server);
+  if (failure.kind !== 'unreachable') return failure;
+  const message = `the API server ${server} has not said all: ${openSslWords((error as Error).message)}`;
+  return new ApiFailure('cut_off', message, { cause: error });
+}
+
+/** A failure of the connection itself. */
 export function connectionFailure(error: unknown, server: string): ApiFailure {
   if (error instanceof ApiFailure) return error;
   const { code } = error as NodeJS.ErrnoException;

@@ -113,8 +113,8 @@ class KubernetesSource implements Source {
   }
 
   #stateChanged(): void {
-    if (this.shelf.synced) this.#settings.readinessChanged();
-    else if (this.#state.settled) void this.#markSynced();
+    this.#settings.readinessChanged();
+    if (!this.shelf.synced && this.#state.settled) void this.#markSynced();
   }
 
   async #markSynced(): Promise<void> {

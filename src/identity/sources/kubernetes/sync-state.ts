@@ -9,6 +9,9 @@ import type { ApiFailure, FailureKind } from './api-failure.ts';
 /** What concerns the server as a whole, so that one resource speaks for all. */
 const OF_SERVER: ReadonlySet<FailureKind> = new Set(['credentials', 'unreachable', 'certificate', 'unauthorized']);
 
+/** Of a watch, what the next one mends or tells better. */
+const BREAKS: ReadonlySet<FailureKind> = new Set(['stalled', 'cut_off']);
+
 const DENIED: ReadonlySet<FailureKind> = new Set(['forbidden', 'absent']);
 
 const SERVER = 'API server';
@@ -61,11 +64,19 @@ export class SyncState {
 
   #serverAnswers(resource: string): void {
     if (this.#told.get(SERVER)?.clear()) this.#parts.logger.info('the API server answers again');
-    this.#lastFailure.delete(resource);
+    if (this.#lastFailure.delete(resource)) this.#waitingChanged();
+  }
+
+  /** Until all is there, `missing` has the reasons in it. */
+  #waitingChanged(): void {
+    if (!this.#complete) this.#parts.changed();
   }
 
   failed(resource: string, failure: ApiFailure): void {
-    this.#lastFailure.set(resource, failure.message);
+    if (this.#lastFailure.get(resource) !== failure.message) {
+      this.#lastFailure.set(resource, failure.message);
+      this.#waitingChanged();
+    }
     if (DENIED.has(failure.kind) && this.#denied.get(resource) !== failure.message) {
       this.#denied.set(resource, failure.message);
       this.#parts.changed();
@@ -84,8 +95,8 @@ export class SyncState {
 
   #tell(key: string, { kind, message }: ApiFailure): void {
     const { logger, now } = this.#parts;
-    // Parts of a normal life: a version that is too old is listed anew, a silent watch taken up again.
-    if (kind === 'expired' || (kind === 'stalled' && this.#listed.has(key))) {
+    // Parts of a normal life: a version that is too old is listed anew, a silent or broken watch taken up again.
+    if (kind === 'expired' || (BREAKS.has(kind) && this.#listed.has(key))) {
       logger.debug(message);
       return;
     }

@@ -88,7 +88,7 @@ describe('a first list', () => {
     [
       'cut off amid a page',
       { body: '{"metadata":{"resourceVersion":"7"},"items":[{"metadata":{"uid":"u","name":"n"', cut: true },
-      'unreachable',
+      'cut_off',
     ],
     [
       'a page that ends early',
@@ -196,7 +196,8 @@ describe('a watch', () => {
     ['told of an error', (server: ScriptedServer) => server.error('pods', 500, 'etcd is away')],
     ['told to slow down', (server: ScriptedServer) => server.error('pods', 429, 'slow down')],
   ])('that is %s goes on from where it stood', async (_case, end) => {
-    const { server, lists, at } = await watched();
+    const { server, lists, at, logger } = await watched();
+    const told = logger.lines.length;
     server.put('pods', pod('before', { ip: '10.0.0.40' }));
     await until(() => at('10.0.0.40') === 'before');
     end(server);
@@ -205,6 +206,8 @@ describe('a watch', () => {
     await until(() => at('10.0.0.41') === 'meanwhile');
     expect(lists('pods')).toBe(1);
     expect(server.count('list', 'pods')).toBe(3);
+    // A server that is restarted is nothing to be woken for.
+    expect(logger.lines.slice(told).filter((line) => line.startsWith('error'))).toEqual([]);
   });
 
   it('goes on from a bookmark, however much was forgotten before it', async () => {
@@ -316,9 +319,10 @@ describe('an API server that is away', () => {
     const port = Number(new URL(server.url).port);
     const { url } = server;
     server.scripts.push(() => ({ cut: true, status: 500, body: 'x' }));
-    const { source, shelf, failures } = await startSource(server);
-    await until(() => failures('unreachable') + failures('server') > 5);
+    const { source, shelf, failures, readiness } = await startSource(server);
+    await until(() => failures('cut_off') + failures('server') > 5);
     expect(source.missing()).toContain('not listed yet: ');
+    expect(readiness.at(-1)).toBe(source.missing());
     expect(source.missing()).toContain(url);
     expect(port).toBeGreaterThan(0);
     expect(shelf.synced).toBe(false);
@@ -408,8 +412,9 @@ describe('what the account may not do', () => {
     await until(() => shelf.synced && server.watchCount('pods') === 1);
     server.scripts.push(({ verb, resource }) => (resource === 'pods' ? forbidden(verb, resource) : undefined));
     server.endWatches('pods');
-    await until(() => readiness.length > 0);
-    expect(source.missing()).toContain('not allowed to watch pods');
+    await until(() => readiness.at(-1) !== undefined);
+    expect(readiness.at(-1)).toContain('not allowed to watch pods');
+    expect(source.missing()).toBe(readiness.at(-1));
     expect(at('10.0.0.1')).toBe('pod-1');
   });
 
