@@ -412,8 +412,7 @@ describe('what the account may not do', () => {
     await until(() => shelf.synced && server.watchCount('pods') === 1);
     server.scripts.push(({ verb, resource }) => (resource === 'pods' ? forbidden(verb, resource) : undefined));
     server.endWatches('pods');
-    await until(() => readiness.at(-1) !== undefined);
-    expect(readiness.at(-1)).toContain('not allowed to watch pods');
+    await until(() => readiness.at(-1)?.includes('not allowed to watch pods') === true);
     expect(source.missing()).toBe(readiness.at(-1));
     expect(at('10.0.0.1')).toBe('pod-1');
   });
