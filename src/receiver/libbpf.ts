@@ -310,7 +310,7 @@ export function openLibbpf(): Libbpf {
 const CLOCK_BOOTTIME = 7;
 const SC_PAGESIZE = 30;
 
-/** struct bpf_test_run_opts with nothing in it but its size: a `syscall` program without a context. */
+/** struct bpf_test_run_opts with nothing in it but its size: a `syscall` or `raw_tp` program without a context. */
 const TEST_RUN_OPTIONS = Buffer.alloc(80);
 TEST_RUN_OPTIONS.writeBigUInt64LE(BigInt(TEST_RUN_OPTIONS.length));
 
