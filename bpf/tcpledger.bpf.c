@@ -239,8 +239,14 @@ static __always_inline int on_connect(struct bpf_sock_addr *context, const __u8 
 	position = position_of(sk);
 	drop_former(sk, &position, NOWHERE);
 	conn = take_place(&position);
-	if (!conn)
+	/*
+	 * full: if a transition follows, the connection is counted by what its socket shows; if none does, by nobody. Which
+	 * it will be cannot be told yet, and there is no place to remember the question.
+	 */
+	if (unlikely(!conn)) {
+		count_error(OP_DIAL_MISSED);
 		return 1;
+	}
 	begin_connection(conn, ROLE_SOURCE, bpf_ktime_get_boot_ns());
 	conn->dial = DIAL_BEGUN;
 	conn->cgroup_id = sk->sk_cgrp_data.cgroup->kn->id;

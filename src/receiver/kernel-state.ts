@@ -13,6 +13,7 @@ export const KERNEL_OPERATIONS = [
   'sock_read',
   'conns_delete',
   'close_missed',
+  'dial_missed',
 ] as const;
 
 const RECORD_BITS = { open: 1, close: 2, fail: 4 } as const;

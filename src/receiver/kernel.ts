@@ -87,6 +87,8 @@ export interface Kernel {
   writeSlot(slot: number, value: Buffer): number;
   /** Makes a zeroed slot available again. Returns 0 or a negative errno. */
   pushSpare(slot: number): number;
+  /** Takes the pairs' or the coarse slot that has been spare for the longest. Returns its number or a negative errno: ENOENT when there is none. */
+  popSpare(coarse: boolean): number;
   /** Every listener: the raw value of `listeners` (struct listener). */
   listeners(): Buffer[];
   statistics(program: ProgramName): ProgramStatistics;

@@ -132,6 +132,10 @@ export async function openKernel(options: KernelOptions): Promise<Kernel> {
       indexDelete: (pair) => void libbpf.remove(fd.index, pair),
       writeSlot: (slot, value) => libbpf.update(fd.slots, wordOf(slot), value, 0),
       pushSpare: (slot) => libbpf.update(slot >= coarseBase ? fd.spare_coarse : fd.spare, null, wordOf(slot), 0),
+      popSpare(coarse) {
+        const code = libbpf.take(coarse ? fd.spare_coarse : fd.spare, word);
+        return code < 0 ? code : word.readUInt32LE();
+      },
       listeners: () => readAll(libbpf, fd.listeners, layouts.listener.size),
       statistics: (name) => libbpf.statistics(programFds[name]!),
       async detach() {
