@@ -114,7 +114,7 @@ describe('a first list', () => {
     const server = await cluster();
     server.once('list', 'pods', { stall: true });
     server.once('list', 'pods', { stall: true, body: '{"metadata":' });
-    const { shelf, failures, logger } = await startSource(server, { timing: { listIdleMs: 50 } });
+    const { shelf, failures, logger } = await startSource(server, { timing: { listIdleMs: 400 } });
     await until(() => shelf.synced);
     expect(shelf.workloadCount).toBe(8);
     expect(failures('stalled')).toBe(2);
