@@ -118,7 +118,7 @@ describe('a first list', () => {
     await until(() => shelf.synced);
     expect(shelf.workloadCount).toBe(8);
     expect(failures('stalled')).toBe(2);
-    expect(logger.lines.filter((line) => line.includes('was silent for 0.05 s (list pods)'))).toHaveLength(1);
+    expect(logger.lines.filter((line) => line.includes('was silent for 0.4 s (list pods)'))).toHaveLength(1);
   });
 
   it('waits as long as the server asks for', async () => {
