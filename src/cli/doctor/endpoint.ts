@@ -11,6 +11,8 @@ export interface Endpoint {
   readonly port: number;
 }
 
+const EVERY_ADDRESS: readonly string[] = ['::', '0.0.0.0'];
+
 /** How long whoever holds the address may take to show its page. */
 const PATIENCE_MS = 5_000;
 
@@ -24,16 +26,17 @@ export async function endpoint({ id, host, port }: Endpoint): Promise<Finding> {
   } catch (error) {
     const { message, cause } = error as Error;
     // asked in the agent's own container, or beside it, this is no obstacle
-    if ((cause as NodeJS.ErrnoException).code === 'EADDRINUSE' && (await isAgents(address))) {
+    if ((cause as NodeJS.ErrnoException).code === 'EADDRINUSE' && (await isAgents(host, port))) {
       return { feature, ok: true, detail: `${address} is an agent's that runs` };
     }
     return { feature, ok: false, detail: message, code: 'TCPL_E_ENDPOINT' };
   }
 }
 
-async function isAgents(address: string): Promise<boolean> {
+async function isAgents(host: string, port: number): Promise<boolean> {
+  const asked = addressText(EVERY_ADDRESS.includes(host) ? '127.0.0.1' : host, port);
   try {
-    const response = await fetch(`http://${address}/metrics`, { signal: AbortSignal.timeout(PATIENCE_MS) });
+    const response = await fetch(`http://${asked}/metrics`, { signal: AbortSignal.timeout(PATIENCE_MS) });
     return (await response.text()).includes(AGENT_METRICS.buildInfo.name);
   } catch {
     // what shows no page is no agent
