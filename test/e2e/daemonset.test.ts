@@ -38,6 +38,9 @@ const API_SERVER = { host: '10.96.0.1', port: 443 };
 const COLLECTOR_PORT = 4317;
 const ISTIOD_PORT = 15012;
 
+/** As the DaemonSet mounts it. */
+const CONFIG = '/etc/tcpledger/config/agent.yaml';
+
 const missing = apiServerMissing();
 
 describeOnKernel('the DaemonSet', () => {
@@ -119,6 +122,11 @@ describeOnKernel('the DaemonSet', () => {
   const allIsCounted = (client = 'sleep', server = 'web'): Promise<void> =>
     eventually(async () => shop.expectOn(await scrape(), { client, server }));
 
+  async function noObjection(command: 'doctor' | 'validate', config: string): Promise<void> {
+    const ended = await agent!.exec('tcpledger', command, '--config', config);
+    expect(ended.code, ended.stdout + ended.stderr).toBe(0);
+  }
+
   /** Applied one after the other, and seen so by the kubelet; then taken over by the agent. */
   async function reconfigure(...objects: readonly Manifest[]): Promise<void> {
     const reloads = () => agent!.stderr().split('is reloaded').length;
@@ -174,9 +182,9 @@ describeOnKernel('the DaemonSet', () => {
     }
   });
 
-  test.each(['validate', 'doctor'])('asked in its container, %s has no objection', async (command) => {
-    const ended = await agent!.exec('tcpledger', command, '--config', '/etc/tcpledger/config/agent.yaml');
-    expect(ended.code, ended.stdout + ended.stderr).toBe(0);
+  test('asked in its container, doctor has no objection, nor validate to the image’s own configuration', async () => {
+    await noObjection('doctor', CONFIG);
+    await noObjection('validate', '/etc/tcpledger/agent.yaml');
   });
 
   test('another configuration in the ConfigMap takes effect without a restart', async () => {
@@ -258,24 +266,35 @@ describeOnKernel('the DaemonSet', () => {
     await allIsCounted('sleep-told', 'web-told');
   });
 
-  test.skipIf(istiodMissing())('and from istiod, by TLS with the root that it writes', async () => {
-    const istiod = await startIstiod({ objects: '' });
-    try {
-      const pod = (workload: string, ip: string) => mesh.pod({ workload, namespace: 'shop', ips: [ip] });
-      await istiod.apply(mesh.yaml([pod('sleep-meshed', CLIENT_IP), pod('web-meshed', SERVER_IP)]));
-      const [cert, key] = [readFileSync(certificates.serverCert), readFileSync(certificates.serverKey)];
-      forwards.push(await forward(route.router, NODE.ip, ISTIOD_PORT, istiod.port, { cert, key }));
-      const root = { metadata: { name: 'istio-ca-root-cert', namespace: 'tcpledger' }, kind: 'ConfigMap' };
-      await apply(api, { ...root, data: { 'root-cert.pem': readFileSync(certificates.ca, 'utf8') } });
-      await reconfigure(...manifests('config-istiod.yaml'));
-      await shop.move();
-      await shop.converse('pod', 2);
-      await shop.beRefused();
-      await allIsCounted('sleep-meshed', 'web-meshed');
-    } finally {
-      await istiod.stop();
-    }
-  });
+  test.skipIf(istiodMissing())(
+    'and from istiod, in either of its ways, by TLS with the root that it writes',
+    async () => {
+      const istiod = await startIstiod({ objects: '' });
+      try {
+        const pod = (workload: string, ip: string) => mesh.pod({ workload, namespace: 'shop', ips: [ip] });
+        await istiod.apply(mesh.yaml([pod('sleep-meshed', CLIENT_IP), pod('web-meshed', SERVER_IP)]));
+        const [cert, key] = [readFileSync(certificates.serverCert), readFileSync(certificates.serverKey)];
+        forwards.push(await forward(route.router, NODE.ip, ISTIOD_PORT, istiod.port, { cert, key }));
+        const root = { metadata: { name: 'istio-ca-root-cert', namespace: 'tcpledger' }, kind: 'ConfigMap' };
+        await apply(api, { ...root, data: { 'root-cert.pem': readFileSync(certificates.ca, 'utf8') } });
+        await reconfigure(...manifests('config-istiod.yaml'));
+        await shop.move();
+        await shop.converse('pod', 2);
+        await shop.beRefused();
+        await allIsCounted('sleep-meshed', 'web-meshed');
+        await noObjection('doctor', CONFIG);
+
+        // no service there has pods behind it: all that it can tell is that it has been told
+        await reconfigure(...manifests('config-ads.yaml'));
+        await eventually(async () => {
+          expect((await agent!.probe('readinessProbe')).status).toBe(200);
+          expect((await scrape()).sum('tcpledger_identity_connected', { source: 'ads' })).toBe(1);
+        });
+      } finally {
+        await istiod.stop();
+      }
+    },
+  );
 
   test('nothing is left of it', async () => {
     expect(await stop()).toBe(0);
