@@ -26,7 +26,7 @@ import * as mesh from './conformance/support/objects.ts';
 import { apply, daemonPod, namespaceWithAccounts } from './support/kubelet/cluster.ts';
 import { forward } from './support/kubelet/forward.ts';
 import { buildImage, type Image } from './support/kubelet/image.ts';
-import { type Kubelet, kubelet, type RunningPod } from './support/kubelet/kubelet.ts';
+import { type Kubelet, kubelet, type RunningPod, runtimeMissing } from './support/kubelet/kubelet.ts';
 import { type Manifest, manifests } from './support/kubelet/manifest.ts';
 import type { RuntimeOptions } from './support/kubelet/runtime-spec.ts';
 import { makeNode, makeService, makeSlice, podName, runPod } from './support/kubernetes-objects.ts';
@@ -41,7 +41,7 @@ const ISTIOD_PORT = 15012;
 /** As the DaemonSet mounts it. */
 const CONFIG = '/etc/tcpledger/config/agent.yaml';
 
-const missing = apiServerMissing();
+const missing = apiServerMissing() ?? runtimeMissing();
 
 describeOnKernel('the DaemonSet', () => {
   if (missing !== undefined) {

@@ -16,6 +16,16 @@ import type { Manifest } from './manifest.ts';
 import { type RuntimeOptions, runtimeSpec } from './runtime-spec.ts';
 import { fieldOf, layOut } from './volumes.ts';
 
+/** Why this machine cannot run containers; undefined when it can. */
+export function runtimeMissing(): string | undefined {
+  try {
+    runSync('runc', ['--version']);
+    return undefined;
+  } catch (error) {
+    return `no runc (package runc): ${(error as Error).message}`;
+  }
+}
+
 export interface KubeletOptions {
   readonly api: ApiServer;
   readonly image: Image;

@@ -5,14 +5,22 @@ const REFUSED = [
   ...['finit_module', 'fsconfig', 'fsmount', 'fsopen', 'fspick', 'get_mempolicy', 'init_module', 'io_uring_enter'],
   ...['io_uring_register', 'io_uring_setup', 'ioperm', 'iopl', 'kcmp', 'kexec_file_load', 'kexec_load', 'keyctl'],
   ...['lookup_dcookie', 'mbind', 'migrate_pages', 'mount', 'mount_setattr', 'move_mount', 'move_pages'],
-  ...['name_to_handle_at', 'nfsservctl', 'open_by_handle_at', 'open_tree', 'personality', 'pivot_root'],
+  ...[
+    'name_to_handle_at',
+    'nfsservctl',
+    'open_by_handle_at',
+    'open_tree',
+    'perf_event_open',
+    'personality',
+    'pivot_root',
+  ],
   ...['process_vm_readv', 'process_vm_writev', 'ptrace', 'quotactl', 'quotactl_fd', 'reboot', 'request_key'],
   ...['set_mempolicy', 'setdomainname', 'sethostname', 'setns', 'settimeofday', 'swapoff', 'swapon', 'sysfs'],
   ...['umount2', 'unshare', 'uselib', 'userfaultfd', 'ustat', 'vhangup'],
 ];
 
-/** Since containerd 1.7 these follow their capability; before, only CAP_SYS_ADMIN gave them. */
-const BY_CAPABILITY = { CAP_BPF: 'bpf', CAP_PERFMON: 'perf_event_open', CAP_SYS_PTRACE: 'pidfd_getfd' } as const;
+/** These follow their capability. perf_event_open, which some profiles keep for CAP_SYS_ADMIN, is not missed: refused. */
+const BY_CAPABILITY = { CAP_BPF: 'bpf', CAP_SYS_PTRACE: 'pidfd_getfd' } as const;
 
 /** linux/sched.h: mount, cgroup, uts, ipc, user, pid, net. */
 const NEW_NAMESPACES = [0x2_0000, 0x200_0000, 0x400_0000, 0x800_0000, 0x1000_0000, 0x2000_0000, 0x4000_0000];
