@@ -67,6 +67,35 @@ struct connection {
 };
 _Static_assert(sizeof(struct connection) == 128, "a connection is two whole cache lines");
 
+/* Those that hang on the state hook: neither runs inside itself, but either may interrupt the other. */
+enum state_program {
+	STATE_FIRST,
+	STATE_AGAIN,
+	STATE_PROGRAMS,
+};
+
+/*
+ * In the place of a connection that conns has no room for or does not know; not on the stack, of which a program and all
+ * that it calls have 512 bytes together.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, STATE_PROGRAMS);
+	__type(key, __u32);
+	__type(value, struct connection);
+} stand_ins SEC(".maps");
+
+/* Zeroed; until the program ends. Never NULL; the verifier wants to see the check all the same. */
+static __always_inline struct connection *stand_in_of(enum state_program program)
+{
+	__u32 key = program;
+	struct connection *conn = bpf_map_lookup_elem(&stand_ins, &key);
+
+	if (conn)
+		__builtin_memset(conn, 0, sizeof(*conn));
+	return conn;
+}
+
 /*
  * Connection ids: eight times the nanoseconds from the boot to the loading of the program, plus a sequence. Unique within a
  * boot: no agent makes ids as fast as the next one's first id moves on, however soon it is started again. Always odd, so

@@ -18,8 +18,8 @@
 #define BUCKET_SOCKETS 15
 
 struct socket_bucket {
-	__u64 displaced; /* at least as many as are; raised before the place is taken, lowered after it was left */
 	__u64 sockets[BUCKET_SOCKETS]; /* addresses of struct sock; 0: free */
+	__u64 displaced; /* at least as many as are; raised before the place is taken, lowered after it was left */
 };
 
 /* Mapped arrays begin on a page: a connection never shares a cache line. */

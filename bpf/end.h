@@ -255,34 +255,39 @@ static __always_inline __u8 guess_role(const struct sock *sk, const struct tcp_s
  * A close of a socket that conns does not hold. Either it was counted as opened when conns was full, or it is older than
  * the agent and was not adopted (nobody held a descriptor of it), which is none of ours.
  */
-static __always_inline void on_untracked_close(const struct sock *sk, const struct tcp_sock *tp, int old_state)
+static __noinline int on_untracked_close(const struct sock *sk, const struct tcp_sock *tp, int old_state,
+					 enum state_program program)
 {
-	struct connection conn = {};
+	struct connection *conn;
 	__u64 payload;
 
 	/* below 0 by those of the older ones that closed meanwhile */
 	if (*(volatile __s64 *)&state.untracked <= 0)
-		return;
-	conn.id = new_id();
-	conn.role = guess_role(sk, tp);
-	conn.local_port = local_port_of(sk, tp);
-	conn.remote_port = bpf_ntohs(sk->__sk_common.skc_dport);
+		return 0;
+	conn = stand_in_of(program);
+	if (!conn)
+		return 0;
+	conn->id = new_id();
+	conn->role = guess_role(sk, tp);
+	conn->local_port = local_port_of(sk, tp);
+	conn->remote_port = bpf_ntohs(sk->__sk_common.skc_dport);
 	if (!count_loopback) {
 		struct pair pair = {};
 
-		read_pair(sk, &pair, conn.role, conn.local_port, conn.remote_port);
+		read_pair(sk, &pair, conn->role, conn->local_port, conn->remote_port);
 		if (is_loopback(pair.remote_ip))
-			return;
+			return 0;
 	}
 	/* the other count of what was sent knows nothing of SYNs; where it counts too much the guess has to do */
 	payload = tp->bytes_sent - tp->bytes_retrans;
-	conn.syn_acked = sequence_sent(tp, old_state) > payload ||
-			 (sequence_sent(tp, old_state) < payload && conn.role == ROLE_SOURCE);
-	conn.opened_ns = bpf_ktime_get_boot_ns();
-	conn.established_ns = conn.opened_ns;
-	conn.slot = unattributed_slot(conn.role);
+	conn->syn_acked = sequence_sent(tp, old_state) > payload ||
+			 (sequence_sent(tp, old_state) < payload && conn->role == ROLE_SOURCE);
+	conn->opened_ns = bpf_ktime_get_boot_ns();
+	conn->established_ns = conn->opened_ns;
+	conn->slot = unattributed_slot(conn->role);
 	__sync_fetch_and_add(&state.untracked, -1);
-	on_close(sk, tp, &conn, conn.id, old_state);
+	on_close(sk, tp, conn, conn->id, old_state);
+	return 0;
 }
 
 #endif

@@ -75,14 +75,14 @@ static __always_inline void on_syn_sent(const struct sock *sk)
  * tcp_finish_connect (client), tcp_rcv_state_process (child of a listener, or both sides of a simultaneous open); always
  * before any close of the same socket. From here on the connection is counted.
  */
-static __always_inline void on_established(const struct sock *sk, const struct tcp_sock *tp, int old_state, int new_state)
+static __always_inline void on_established(const struct sock *sk, const struct tcp_sock *tp, int old_state, int new_state,
+					   enum state_program program)
 {
 	struct position position = position_of(sk);
 	/* a child that nobody has accepted cannot be known */
 	struct connection *known = old_state == TCP_SYN_RECV && !sk->sk_socket ? NULL : connection_at(&position);
 	__u8 role = known ? known->role : old_state == TCP_SYN_SENT ? ROLE_SOURCE : ROLE_DESTINATION;
 	struct connection *conn = known, *placed = known;
-	struct connection stand_in;
 	struct pair pair = {};
 	struct slot *slot;
 	/* a connection that is restored (TCP_REPAIR) is established without a packet, its clock behind its connect */
@@ -100,7 +100,9 @@ static __always_inline void on_established(const struct sock *sk, const struct t
 		if (old_state == TCP_SYN_RECV)
 			drop_former(sk, &position, NOWHERE);
 		placed = take_place(&position);
-		conn = likely(placed) ? placed : &stand_in;
+		conn = likely(placed) ? placed : stand_in_of(program);
+		if (!conn)
+			return;
 		begin_connection(conn, role, now);
 		conn->id = new_id();
 		if (role == ROLE_DESTINATION)

@@ -31,15 +31,67 @@ static __always_inline void settle_clock(void)
 /* At the last settle, when nothing counts any more: a transition that is still to come will not be seen. */
 #define LAST_DIAL_TIMEOUT_NS 100000000ULL
 
-static __always_inline void settle_connect(struct connection *conn, __u64 id, const struct position *position)
+static __always_inline bool is_silent(const struct connection *conn)
 {
 	__u64 timeout_ns = *(volatile __u32 *)&state.counting ? DIAL_TIMEOUT_NS : LAST_DIAL_TIMEOUT_NS;
 
-	if (*(volatile __u8 *)&conn->dial != DIAL_BEGUN || bpf_ktime_get_boot_ns() - conn->opened_ns < timeout_ns ||
+	return *(volatile __u8 *)&conn->dial == DIAL_BEGUN && bpf_ktime_get_boot_ns() - conn->opened_ns >= timeout_ns;
+}
+
+/*
+ * Places of connects that no transition followed, as the last settle found them: state.silent of them. To count one takes
+ * a slot, and those that are to be had again are in a queue, which older kernels forbid to programs that may sleep, as a
+ * settle may. So tcpledger_fail counts them.
+ */
+#define SILENT_CONNECTS 1024
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SILENT_CONNECTS);
+	__type(key, __u32);
+	__type(value, __u32);
+} silent SEC(".maps");
+
+static __always_inline void settle_connect(const struct connection *conn, __u32 place)
+{
+	__u32 number = state.silent, *listed;
+
+	if (!is_silent(conn))
+		return;
+	listed = bpf_map_lookup_elem(&silent, &number);
+	if (!listed)
+		return; /* the next settle finds it again */
+	*listed = place;
+	state.silent++;
+}
+
+static __always_inline void fail_connect(__u32 place)
+{
+	__u32 number = place / BUCKET_PLACES, i = place % BUCKET_PLACES;
+	struct socket_bucket *bucket = bpf_map_lookup_elem(&sockets, &number);
+	struct connection *conn = get_connection(place);
+	struct position position;
+	__u64 id;
+
+	if (!conn || !bucket || i >= BUCKET_SOCKETS)
+		return;
+	id = *(volatile __u64 *)&conn->id;
+	/* the owner after the id, as in settle_connection */
+	full_barrier();
+	position = position_of((const struct sock *)*(volatile __u64 *)&bucket->sockets[i]);
+	if (!id || *(volatile __u64 *)&conn->established_ns || !is_silent(conn) ||
 	    __sync_val_compare_and_swap(&conn->id, id, 0) != id)
 		return;
 	on_silent_failure(conn, id);
-	leave_place(position, conn);
+	leave_place(&position, conn);
+}
+
+static long fail_listed(struct bpf_map *map, __u32 *number, __u32 *place, void *context)
+{
+	if (*number >= state.silent)
+		return 1;
+	fail_connect(*place);
+	return 0;
 }
 
 /*
@@ -67,9 +119,8 @@ __noinline int settle_connection(__u32 place)
 	/* the owner after the id: a place that is let again in between has another id, and is found out below */
 	full_barrier();
 	socket = *(volatile __u64 *)owner;
-	position = position_of((const struct sock *)socket);
 	if (!established_ns) {
-		settle_connect(conn, id, &position);
+		settle_connect(conn, place);
 		return 0;
 	}
 	slot = get_slot(*(volatile __u32 *)&conn->slot);
@@ -98,6 +149,7 @@ __noinline int settle_connection(__u32 place)
 	}
 	/* a close that is seen zeroes the id before the socket has this state */
 	if (socket_state == TCP_CLOSE && __sync_val_compare_and_swap(&conn->id, id, 0) == id) {
+		position = position_of((const struct sock *)socket);
 		on_missed_close(conn);
 		leave_place(&position, conn);
 	}

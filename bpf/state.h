@@ -20,6 +20,7 @@ enum operation {
 	OP_SOCK_READ,
 	OP_CONNS_DELETE,
 	OP_CLOSE_MISSED,
+	OP_DIAL_MISSED,
 	OPERATIONS,
 };
 
@@ -47,6 +48,8 @@ struct state {
 	/* by the last settle */
 	__u64 conns_seen;
 	__u64 listeners_seen;
+	__u32 silent; /* connects that no transition followed, until tcpledger_fail has counted them */
+	__u32 reserved2;
 	__u64 boot_offset_ns; /* by how much CLOCK_BOOTTIME is ahead of CLOCK_MONOTONIC: by what the machine has slept */
 };
 

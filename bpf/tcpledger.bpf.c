@@ -36,31 +36,33 @@ static __noinline int on_listen(const struct sock *sk)
 	return 0;
 }
 
-/* The end of a socket that conns does not hold. */
-static __noinline int on_unknown_end(const struct sock *sk, const struct tcp_sock *tp, int old_state)
+/* A connect failed that conns does not hold. */
+static __noinline int on_unknown_failure(const struct sock *sk, const struct tcp_sock *tp, enum state_program program)
 {
-	struct connection stand_in = {};
+	struct connection *stand_in = stand_in_of(program);
 
-	if (old_state == TCP_SYN_SENT) {
-		stand_in.id = new_id();
-		stand_in.role = ROLE_SOURCE;
-		stand_in.opened_ns = bpf_ktime_get_boot_ns();
-		stand_in.pid = current_process(stand_in.comm);
-		on_failure(sk, tp, &stand_in, stand_in.id);
-	} else if (old_state != TCP_SYN_RECV) {
-		on_untracked_close(sk, tp, old_state);
-	}
+	if (!stand_in)
+		return 0;
+	stand_in->id = new_id();
+	stand_in->role = ROLE_SOURCE;
+	stand_in->opened_ns = bpf_ktime_get_boot_ns();
+	stand_in->pid = current_process(stand_in->comm);
+	on_failure(sk, tp, stand_in, stand_in->id);
 	return 0;
 }
 
-static __always_inline void on_end(const struct sock *sk, const struct tcp_sock *tp, int old_state)
+static __always_inline void on_end(const struct sock *sk, const struct tcp_sock *tp, int old_state,
+				   enum state_program program)
 {
 	struct position position = position_of(sk);
 	struct connection *conn = connection_at(&position);
 	__u64 id = conn ? end_connection(conn) : 0;
 
 	if (unlikely(!conn || !id)) {
-		on_unknown_end(sk, tp, old_state);
+		if (old_state == TCP_SYN_SENT)
+			on_unknown_failure(sk, tp, program);
+		else if (old_state != TCP_SYN_RECV)
+			on_untracked_close(sk, tp, old_state, program);
 		return;
 	}
 	if (likely(conn->established_ns))
@@ -107,7 +109,7 @@ static __always_inline bool is_handled(const struct sock *sk, int old_state, int
 	return handled >> (new_state & 31) & 1 && old_state != new_state && sk->sk_protocol == IPPROTO_TCP;
 }
 
-static __always_inline int on_transition(const struct sock *sk, int old_state, int new_state)
+static __always_inline int on_transition(const struct sock *sk, int old_state, int new_state, enum state_program program)
 {
 	struct tcp_sock *tp;
 
@@ -138,9 +140,9 @@ static __always_inline int on_transition(const struct sock *sk, int old_state, i
 		return 0;
 	}
 	if (new_state != TCP_CLOSE || is_used_child(sk, tp, old_state))
-		on_established(sk, tp, old_state, new_state);
+		on_established(sk, tp, old_state, new_state, program);
 	if (new_state == TCP_CLOSE)
-		on_end(sk, tp, old_state);
+		on_end(sk, tp, old_state, program);
 	return 0;
 }
 
@@ -159,7 +161,7 @@ int BPF_PROG(tcpledger_state, const struct sock *sk, int old_state, int new_stat
 		cpu->handled_state = new_state;
 		cpu->handled_hash = sk->__sk_common.skc_hash;
 	}
-	return on_transition(sk, old_state, new_state);
+	return on_transition(sk, old_state, new_state, STATE_FIRST);
 }
 
 /* Must be attached behind tcpledger_state: probes of a tracepoint are called in the order in which they came. */
@@ -182,7 +184,7 @@ int BPF_PROG(tcpledger_again, const struct sock *sk, int old_state, int new_stat
 		cpu->handled_socket = 0;
 		return 0;
 	}
-	return on_transition(sk, old_state, new_state);
+	return on_transition(sk, old_state, new_state, STATE_AGAIN);
 }
 
 /*
@@ -195,11 +197,20 @@ int tcpledger_settle(void *context)
 	__u64 seen = 0;
 
 	settle_clock();
+	state.silent = 0;
 	bpf_for_each_map_elem(&sockets, settle_bucket, &seen, 0);
 	state.conns_seen = seen;
 	seen = 0;
 	bpf_for_each_map_elem(&listeners, settle_listener, &seen, 0);
 	state.listeners_seen = seen;
+	return 0;
+}
+
+/* Run by bpf_prog_test_run after a settle, as often as there may be more than one settle can list. Attached to nothing. */
+SEC("raw_tp")
+int tcpledger_fail(void *context)
+{
+	bpf_for_each_map_elem(&silent, fail_listed, NULL, 0);
 	return 0;
 }
 
@@ -228,8 +239,14 @@ static __always_inline int on_connect(struct bpf_sock_addr *context, const __u8 
 	position = position_of(sk);
 	drop_former(sk, &position, NOWHERE);
 	conn = take_place(&position);
-	if (!conn)
+	/*
+	 * full: if a transition follows, the connection is counted by what its socket shows; if none does, by nobody. Which
+	 * it will be cannot be told yet, and there is no place to remember the question.
+	 */
+	if (unlikely(!conn)) {
+		count_error(OP_DIAL_MISSED);
 		return 1;
+	}
 	begin_connection(conn, ROLE_SOURCE, bpf_ktime_get_boot_ns());
 	conn->dial = DIAL_BEGUN;
 	conn->cgroup_id = sk->sk_cgrp_data.cgroup->kn->id;

@@ -59,7 +59,7 @@ export class LogsOutlet implements Consumer<RecordBatch> {
     }
     let { records } = batch;
     if (unlabelled > 0) this.#namer.settle();
-    if (unlabelled + varying > 0) [records, peers] = this.#sort(records, table, this.#ask(records, table));
+    if (unlabelled + varying > 0) [records, peers] = this.#sort(records, table, this.#ask(batch, table));
     if (records.length > 0) this.next.consume({ records, peers, source: batch.source });
   }
 
@@ -84,7 +84,7 @@ export class LogsOutlet implements Consumer<RecordBatch> {
   }
 
   /** For the backends that pairs do not tell. */
-  #ask(records: readonly ConnectionRecord[], table: SlotTable): Findings {
+  #ask({ records, source }: RecordBatch, table: SlotTable): Findings {
     if (!this.#backends) return undefined;
     const asked: ConnectionRecord[] = [];
     for (const record of records) {
@@ -92,7 +92,7 @@ export class LogsOutlet implements Consumer<RecordBatch> {
       if (entry && isToBeFound(entry, record)) asked.push(record);
     }
     if (asked.length === 0) return undefined;
-    const findings = this.#backends.find(asked);
+    const findings = this.#backends.find(asked, source);
     return new Map(asked.map((record, at) => [record, findings[at]!]));
   }
 

@@ -64,7 +64,7 @@ class IdentityProcessor implements Processor {
   readonly #sources: readonly Source[];
   readonly #namer: Namer;
   readonly #conntrack: Conntrack | undefined;
-  readonly #createBackends: () => Backends | undefined;
+  readonly #backends: Backends | undefined;
   readonly #metrics = new Map<string, MetricsOutlet>();
   readonly #logs = new Map<string, LogsOutlet>();
   readonly #undo: (() => void)[] = [];
@@ -105,9 +105,8 @@ class IdentityProcessor implements Processor {
       const kernel = overrides.conntrack ?? conntrackKernel;
       const conntrack = new Conntrack({ kernel, clock, onUnavailable: createConntrackReport(settings) });
       this.#conntrack = conntrack;
-      const parts = { conntrack, resolver, clock, results: backendCounters(settings) };
-      this.#createBackends = () => new Backends(parts);
-    } else this.#createBackends = () => undefined;
+      this.#backends = new Backends({ conntrack, resolver, clock, results: backendCounters(settings) });
+    }
     this.#namer = new Namer({
       clock,
       logger,
@@ -142,7 +141,7 @@ class IdentityProcessor implements Processor {
       known.next = next;
       return known;
     }
-    const outlet = new LogsOutlet(next, this.#namer, this.#clock, this.#createBackends());
+    const outlet = new LogsOutlet(next, this.#namer, this.#clock, this.#backends);
     this.#logs.set(pipeline.id, outlet);
     return outlet;
   }

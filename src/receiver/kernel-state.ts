@@ -13,6 +13,7 @@ export const KERNEL_OPERATIONS = [
   'sock_read',
   'conns_delete',
   'close_missed',
+  'dial_missed',
 ] as const;
 
 const RECORD_BITS = { open: 1, close: 2, fail: 4 } as const;
@@ -28,6 +29,8 @@ export interface KernelState {
   errors(operation: (typeof KERNEL_OPERATIONS)[number]): number;
   /** Elements that the last settle saw. */
   entries(map: 'conns' | 'listeners'): number;
+  /** Connects that the last settle has listed for tcpledger_fail. */
+  silentConnects(): number;
 }
 
 export function openKernelState(memory: ArrayBuffer, layout: Layout): KernelState {
@@ -45,5 +48,6 @@ export function openKernelState(memory: ArrayBuffer, layout: Layout): KernelStat
     overflow: (kind) => counter(layout.offset(`overflow_${kind}`)),
     errors: (operation) => counter(errors + 8 * KERNEL_OPERATIONS.indexOf(operation)),
     entries: (map) => counter(layout.offset(`${map}_seen`)),
+    silentConnects: () => view.getUint32(layout.offset('silent'), true),
   };
 }

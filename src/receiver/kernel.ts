@@ -34,6 +34,7 @@ export const PROGRAMS = [
   ...HOOKED_PROGRAMS,
   ...CONNECT_PROGRAMS,
   'tcpledger_settle',
+  'tcpledger_fail',
   'tcpledger_adopt_listeners',
   'tcpledger_adopt_connections',
 ] as const;
@@ -74,7 +75,10 @@ export interface Kernel {
   /** Tells this set of maps from every other, for ever: whatever is kept outside the kernel about slots is about this set. */
   readonly mapsId: string;
   bootTimeNs(): number;
-  /** Advances the counters of the open connections. Resolves to the call's code (0 or a negative errno). */
+  /**
+   * Advances the counters of the open connections, and counts connects that no transition followed. Resolves to the calls'
+   * code (0 or a negative errno).
+   */
   settle(): Promise<number>;
   /** The slot number of a pair's key, or undefined. */
   indexLookup(pair: Buffer): number | undefined;
@@ -83,6 +87,8 @@ export interface Kernel {
   writeSlot(slot: number, value: Buffer): number;
   /** Makes a zeroed slot available again. Returns 0 or a negative errno. */
   pushSpare(slot: number): number;
+  /** Takes the pairs' or the coarse slot that has been spare for the longest. Returns its number or a negative errno: ENOENT when there is none. */
+  popSpare(coarse: boolean): number;
   /** Every listener: the raw value of `listeners` (struct listener). */
   listeners(): Buffer[];
   statistics(program: ProgramName): ProgramStatistics;

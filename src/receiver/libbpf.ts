@@ -68,6 +68,8 @@ export interface Libbpf {
   lookup(mapFd: number, key: Buffer, value: Buffer): number;
   update(mapFd: number, key: Buffer | null, value: Buffer, flags: number): number;
   remove(mapFd: number, key: Buffer): number;
+  /** Takes the first value of a queue out of it. */
+  take(mapFd: number, value: Buffer): number;
   nextKey(mapFd: number, key: Buffer | null, next: Buffer): number;
   /** The kernel's number of a map: given once a boot. */
   mapId(mapFd: number): number;
@@ -168,6 +170,10 @@ export function openLibbpf(): Libbpf {
       'int bpf_map_update_elem(int fd, const void *key, const void *value, uint64_t flags)',
     ),
     remove: declare<[number, Buffer], number>(library, 'int bpf_map_delete_elem(int fd, const void *key)'),
+    take: declare<[number, null, Buffer], number>(
+      library,
+      'int bpf_map_lookup_and_delete_elem(int fd, const void *key, void *value)',
+    ),
     nextKey: declare<[number, Buffer | null, Buffer], number>(
       library,
       'int bpf_map_get_next_key(int fd, const void *key, void *next)',
@@ -271,6 +277,7 @@ export function openLibbpf(): Libbpf {
     lookup: (fd, key, value) => bpf.lookup(fd, key, value),
     update: (fd, key, value, flags) => bpf.update(fd, key, value, flags),
     remove: (fd, key) => bpf.remove(fd, key),
+    take: (fd, value) => bpf.take(fd, null, value),
     nextKey: (fd, key, next) => bpf.nextKey(fd, key, next),
     mapId(mapFd) {
       /* struct bpf_map_info: type at 0, id at 4 */
@@ -303,7 +310,7 @@ export function openLibbpf(): Libbpf {
 const CLOCK_BOOTTIME = 7;
 const SC_PAGESIZE = 30;
 
-/** struct bpf_test_run_opts with nothing in it but its size: a `syscall` program without a context. */
+/** struct bpf_test_run_opts with nothing in it but its size: a `syscall` or `raw_tp` program without a context. */
 const TEST_RUN_OPTIONS = Buffer.alloc(80);
 TEST_RUN_OPTIONS.writeBigUInt64LE(BigInt(TEST_RUN_OPTIONS.length));
 

@@ -22,13 +22,18 @@ export function loadFailure(
   }
   const log = verifierLog.trim().split('\n').slice(-6).join('\n');
   const reason = errno === 0 ? 'the program could not be attached' : errnoName(errno);
-  const refused = errno === EPERM || errno === EACCES;
   return new TcpledgerError(
     'TCPL_E_KERNEL_FEATURE',
-    `cannot load the BPF programs on kernel ${release()}: ${reason}. ${
-      refused
-        ? 'The kernel refuses them in spite of the capabilities: look for kernel lockdown (cat /sys/kernel/security/lockdown) or a container profile that forbids bpf(2).'
-        : 'The agent needs Linux 5.15 or newer; tcpledger doctor says which feature is missing.'
-    }${log ? ` The verifier said:\n${log}` : ''}`,
+    `cannot load the BPF programs on kernel ${release()}: ${reason}. ${whatToDo(errno, log)}`,
   );
+}
+
+function whatToDo(errno: number, log: string): string {
+  if (log !== '') {
+    return `The agent needs Linux 5.15 or newer; on such a kernel it is a defect of the agent, to be reported with what the verifier said:\n${log}`;
+  }
+  if (errno === EPERM || errno === EACCES) {
+    return 'The kernel refuses them in spite of the capabilities: look for kernel lockdown (cat /sys/kernel/security/lockdown) or a container profile that forbids bpf(2).';
+  }
+  return 'The agent needs Linux 5.15 or newer; tcpledger doctor says which feature is missing.';
 }

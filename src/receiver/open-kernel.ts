@@ -93,9 +93,16 @@ export async function openKernel(options: KernelOptions): Promise<Kernel> {
       }
     }
     if (!options.connectHooks) for (const name of CONNECT_PROGRAMS) if (pins?.hasLink(name)) pins.dropLink(name);
-    const settleFd = libbpf.programFd(program('tcpledger_settle'));
+    const settle = async () => {
+      for (;;) {
+        const code = await libbpf.testRun(programFds.tcpledger_settle!);
+        if (code < 0 || kernelState.silentConnects() === 0) return code;
+        const failed = await libbpf.testRun(programFds.tcpledger_fail!);
+        if (failed < 0) return failed;
+      }
+    };
     /* how long the machine has slept must be known before the first connection's time is told */
-    const settled = await libbpf.testRun(settleFd);
+    const settled = await settle();
     if (settled < 0) throw loadFailure(-settled, readLog());
     kernelState.setCounting(true);
     if (options.adopt && !resumed) await adoptOlder(libbpf, program);
@@ -120,11 +127,15 @@ export async function openKernel(options: KernelOptions): Promise<Kernel> {
       /* the kernel gives a map's number once a boot */
       mapsId: `${readFileSync(BOOT_ID, 'latin1').trim()}/${libbpf.mapId(fd.slots)}`,
       bootTimeNs: () => libbpf.bootTimeNs(),
-      settle: () => libbpf.testRun(settleFd),
+      settle,
       indexLookup: (pair) => (libbpf.lookup(fd.index, pair, word) === 0 ? word.readUInt32LE() : undefined),
       indexDelete: (pair) => void libbpf.remove(fd.index, pair),
       writeSlot: (slot, value) => libbpf.update(fd.slots, wordOf(slot), value, 0),
       pushSpare: (slot) => libbpf.update(slot >= coarseBase ? fd.spare_coarse : fd.spare, null, wordOf(slot), 0),
+      popSpare(coarse) {
+        const code = libbpf.take(coarse ? fd.spare_coarse : fd.spare, word);
+        return code < 0 ? code : word.readUInt32LE();
+      },
       listeners: () => readAll(libbpf, fd.listeners, layouts.listener.size),
       statistics: (name) => libbpf.statistics(programFds[name]!),
       async detach() {

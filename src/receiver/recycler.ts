@@ -6,9 +6,9 @@
  * When more than three quarters of the slots are in use both waits are short.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { TcpledgerError } from '../collector/errors.ts';
+import { accepted } from './accepted.ts';
 import type { Kernel } from './kernel.ts';
-import { errnoName } from './libbpf.ts';
+import { createLostSlots } from './lost-slots.ts';
 import { FIRST_PAIR_SLOT } from './pairs.ts';
 import { SLOTS_PER_CHUNK } from './slot-memory.ts';
 import type { Sweep, SweptRows } from './sweep.ts';
@@ -68,6 +68,7 @@ export function createRecycler(
   /** When the slot left the index; 0: it is in it, or free. */
   const retiredNs = new Float64Array(kernel.slotCount);
   const capacity = kernel.slotCount;
+  const lost = createLostSlots(kernel, sweep.ranges, options.quarantineNs);
   let recycled = 0;
   let inUse = 0;
 
@@ -97,6 +98,7 @@ export function createRecycler(
     if (quietNs < (retired === 0 ? idleNs : quarantineNs) || sweep.active(slot) !== 0) return 'nothing';
     return retired === 0 ? 'retirement' : 'release';
   };
+  /* an agent killed between the two calls leaves a slot that the next one finds: lost-slots.ts */
   const release = (slot: number, generation: number) => {
     const zeroed = Buffer.alloc(layout.size);
     zeroed.writeUInt32LE((generation + 1) >>> 0, generationAt);
@@ -120,6 +122,7 @@ export function createRecycler(
     },
     retire,
     async run(take) {
+      for (const slot of await lost.find()) release(slot, slots.generation(slot));
       let nowNs = kernel.bootTimeNs();
       const pressed = inUse > capacity * PRESSURE;
       const idleNs = pressed ? Math.min(options.pressedNs, options.idleNs) : options.idleNs;
@@ -156,9 +159,4 @@ export function createRecycler(
       inUse = used;
     },
   };
-}
-
-function accepted(code: number, attempt: string): void {
-  if (code >= 0) return;
-  throw new TcpledgerError('TCPL_E_KERNEL_FEATURE', `cannot ${attempt}: the kernel answers ${errnoName(-code)}`);
 }

@@ -275,10 +275,11 @@ describe('a processor', () => {
       await identity.start(host);
       const one = recordOf(source.add(clock, { remoteAddress: '10.96.0.1', servicePort: 80 }));
       conntrack.track(one, { address: '10.0.1.2', port: 8080 });
-      for (let i = 0; i < 2; i++) logs.consume({ source, records: [one] });
+      const again = () => logs.consume({ source, records: [{ ...one }] });
+      for (let i = 0; i < 2; i++) again();
       clock.advance(1_000);
       const told = () => records.lines.map(({ peers }) => peers.destination?.name);
-      return { identity, told, again: () => logs.consume({ source, records: [one] }) };
+      return { identity, one, told, again };
     }
 
     it('has each connection named by connection tracking, which is let go of at the shutdown', async () => {
@@ -292,6 +293,27 @@ describe('a processor', () => {
       expect(told()).toEqual(['v2', 'v2', 'v2']);
       expect(conntrack.openSockets).toBe(0);
       expect(agent.logger.lines).toEqual([]);
+    });
+
+    it('is asked about once by all pipelines that a record goes through', async () => {
+      const { identity, one } = await record();
+      const sinks = ['logs/a', 'logs/b'].map((id) => {
+        const sink = new RecordSink();
+        return { sink, logs: identity.logs!(sink, pipeline('logs', id)) };
+      });
+      const records = [
+        { ...one, connectionId: 'first' },
+        { ...one, connectionId: 'last' },
+      ];
+      for (const { logs } of sinks) logs.consume({ source, records });
+      expect(conntrack.asked).toHaveLength(4);
+      clock.advance(1_000);
+      for (const { sink } of sinks) {
+        // the first one's ports were used again: whom it met cannot be told
+        expect(sink.lines.map(({ peers }) => peers.destination?.name)).toEqual([undefined, 'v2']);
+      }
+      expect([asked('translated'), asked('other_connection')]).toEqual([3, 1]);
+      await identity.shutdown(live());
     });
 
     it('or not, if it is told not to ask', async () => {

@@ -8,15 +8,20 @@ import type { Socket } from './support/socket.ts';
 import { describeOnKernel } from './support/suite.ts';
 
 const OPEN = 60;
+/** Connects without a route, while all places are taken. */
+const LOST = 20;
+const MISSED = ['tcpledger_kernel_errors_total', { operation: 'dial_missed' }] as const;
+const NOWHERE = { name: 'nowhere', ips: ['10.99.0.1'] } as const;
 const THERE = 4_321;
 const BACK = 8_765;
 
 describeOnKernel('more open connections than are tracked', () => {
   let agent: Agent;
   let pair: PairOfPeers;
+  let missedBefore: number;
 
   beforeAll(async () => {
-    agent = await startAgent({ workloads: [CLIENT, SERVER], receiver: { max_connections: 16 } });
+    agent = await startAgent({ workloads: [CLIENT, SERVER, NOWHERE], receiver: { max_connections: 16 } });
     pair = await pairOfPeers();
     const connections: { client: Socket; server: Socket }[] = [];
     for (let i = 0; i < OPEN; i++) connections.push(await pair.connect());
@@ -25,6 +30,12 @@ describeOnKernel('more open connections than are tracked', () => {
       await server.receive(THERE);
       await server.send(BACK);
       await client.receive(BACK);
+    }
+    missedBefore = (await agent.scrape()).sum(...MISSED);
+    for (let i = 0; i < LOST; i++) {
+      const socket = await pair.client.socket(4);
+      await expect(socket.connect(NOWHERE.ips[0], 80)).rejects.toMatchObject({ errno: 'ENETUNREACH' });
+      await socket.close();
     }
     for (const { client, server } of connections) {
       await client.close();
@@ -59,5 +70,13 @@ describeOnKernel('more open connections than are tracked', () => {
   test('those without a place are counted as such', async () => {
     const page = await agent.scrape();
     expect(page.sum('tcpledger_pair_overflow_total', { kind: 'unattributed' })).toBeGreaterThan(0);
+  });
+
+  test('nor is a connect lost in silence that failed before a packet could leave', async () => {
+    await eventually(async () => {
+      const page = await agent.scrape();
+      const failed = page.sum('istio_tcp_connections_failed_total', { destination_workload: NOWHERE.name });
+      expect(failed + page.sum(...MISSED) - missedBefore).toBeGreaterThanOrEqual(LOST);
+    });
   });
 });

@@ -2,7 +2,7 @@
  * The kernel half in memory: maps laid out as the object's BTF says, and writers that act as the programs of bpf/ do.
  * Time stands still until a test moves it.
  */
-
+import { constants } from 'node:os';
 import { type Kernel, PROGRAMS, type ProgramName } from '../../src/receiver/kernel.ts';
 import { createSlotMemory, SLOTS_PER_CHUNK, type SlotMemory } from '../../src/receiver/slot-memory.ts';
 import type { Role } from '../../src/receiver/types.ts';
@@ -66,8 +66,12 @@ export class FakeKernel implements Kernel {
   /** What settle answers, and what it does before. */
   settleCode = 0;
   onSettle: () => void = () => {};
-  /** What writeSlot and pushSpare answer instead of doing it, when not 0. */
+  /** What writeSlot, pushSpare and popSpare answer instead of doing it, when not 0. */
   refusal = 0;
+  /** The agent is killed by its next call of pushSpare. */
+  killed = false;
+  /** Runs before a spare slot is taken by the agent: what programs do meanwhile. */
+  onPopSpare: () => void = () => {};
   /** Calls in their order, without lookups. */
   readonly calls: string[] = [];
   readonly index = new Map<string, number>();
@@ -121,12 +125,19 @@ export class FakeKernel implements Kernel {
   }
 
   pushSpare(slot: number): number {
+    if (this.killed) throw new Error('killed');
     if (this.refusal !== 0) return this.refusal;
     const queue = slot >= this.coarseBase ? this.spareCoarse : this.spare;
     if (queue.includes(slot)) throw new Error(`slot ${slot} is spare already: two pairs would get it`);
     this.calls.push(`spare ${slot}`);
     queue.push(slot);
     return 0;
+  }
+
+  popSpare(coarse: boolean): number {
+    if (this.refusal !== 0) return this.refusal;
+    this.onPopSpare();
+    return (coarse ? this.spareCoarse : this.spare).shift() ?? -constants.errno.ENOENT;
   }
 
   listeners(): Buffer[] {

@@ -6,6 +6,8 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { bpfObjectPath } from '../../src/build-info.ts';
 import { HOOKED_PROGRAMS, type Kernel, type KernelOptions, MAPS } from '../../src/receiver/kernel.ts';
 import { openKernel } from '../../src/receiver/open-kernel.ts';
+import { createRecycler } from '../../src/receiver/recycler.ts';
+import { createSweep } from '../../src/receiver/sweep.ts';
 import { ownBpffs } from '../kernel/support/bpffs.ts';
 
 const reason = process.getuid?.() !== 0 ? 'pinning needs root' : undefined;
@@ -57,6 +59,30 @@ describe.skipIf(reason !== undefined)(`pins${reason ? ` (skipped: ${reason})` : 
     const second = await open();
     expect([second.resumed, second.mapsId]).toEqual([true, first.mapsId]);
     expect(second.slots.generation(5)).toBe(7);
+  });
+
+  test('a slot that the agent was about to make available is given back by the next one', async () => {
+    const first = await open();
+    const slots = [2, 3, 4, 5];
+    const [lost, ...spare] = slots;
+    new DataView(first.state).setUint32(first.layouts.state.offset('next_slot'), 6, true);
+    for (const slot of spare) expect(first.pushSpare(slot)).toBe(0);
+    await closeAll();
+    const second = await open();
+    const recycler = createRecycler(second, createSweep(second), async () => {}, {
+      idleNs: 120e9,
+      quarantineNs: 0,
+      pressedNs: 0,
+    });
+    for (let i = 0; i < 2; i++) await recycler.run(() => {});
+    expect(recycler.recycled).toBe(1);
+    expect(second.slots.generation(lost!)).toBe(1);
+    const found: number[] = [];
+    for (let slot = second.popSpare(false); slot >= 0; slot = second.popSpare(false)) found.push(slot);
+    /* whoever connects on this machine meanwhile takes one */
+    const created = second.layouts.slot.offset('created_ns');
+    const isUsed = (slot: number) => second.slots.bytes(slot).readBigUInt64LE(second.slots.base(slot) + created) !== 0n;
+    expect([...found, ...slots.filter(isUsed)].toSorted()).toEqual(slots);
   });
 
   test('with other sizes everything is new', async () => {

@@ -3,11 +3,12 @@ import type { Settings, Signal } from '../../collector/component.ts';
 import type { CounterHandle } from '../../collector/telemetry.ts';
 import { AGENT_METRICS } from '../../semconv/registry.ts';
 import { Alarm } from './alarm.ts';
+import type { JournalEvents } from './batch-journal.ts';
 
 /** What a batch holds, for messages and counters. */
 const UNIT: Readonly<Record<Signal, string>> = { logs: 'records', metrics: 'points' };
 
-export class DeliveryReport {
+export class DeliveryReport implements JournalEvents {
   readonly #settings: Settings;
   readonly #what: string;
   readonly #unit: string;
@@ -19,6 +20,8 @@ export class DeliveryReport {
   readonly #partial: Alarm;
   readonly #full: Alarm;
   readonly #unstored: Alarm;
+  readonly #unmarked: Alarm;
+  readonly #uncompacted: Alarm;
 
   constructor(settings: Settings, signal: Signal, target: string) {
     const { logger, telemetry } = settings;
@@ -34,6 +37,8 @@ export class DeliveryReport {
     this.#partial = new Alarm(logger);
     this.#full = new Alarm(logger);
     this.#unstored = new Alarm(logger);
+    this.#unmarked = new Alarm(logger);
+    this.#uncompacted = new Alarm(logger);
   }
 
   /** `rejected`: how many of the items the peer says it has not taken; `reason`: its words, '' for none. */
@@ -100,14 +105,47 @@ export class DeliveryReport {
     this.#settings.logger.info(`${this.#what}: ${batches} batches of an earlier run are in storage and are sent first`);
   }
 
-  /** Storage did not take the batch: it is in memory alone. */
+  /** Storage did not take batches. */
   unstored(error: Error): void {
     this.#unstored.raise(
       () => `${this.#what}: batches are kept in memory only, a restart would lose them: ${error.message}`,
     );
   }
 
-  storedAgain(): void {
-    this.#unstored.clear((times) => `${this.#what}: storage works again after ${times} failures`);
+  /** Storage did not take the marks of batches that are done with. */
+  unmarked(batches: number, error: Error): void {
+    this.#unmarked.raise(
+      () =>
+        `${this.#what}: ${batches} batches were delivered or given up, and storage cannot be told so. It is told as ` +
+        `soon as it works; if the agent is killed before, the next one sends them again: ${error.message}`,
+    );
+  }
+
+  stored(): void {
+    this.#unstored.clear((times) => `${this.#what}: storage takes batches again after ${times} failures`);
+    this.#unmarked.clear(
+      (times) => `${this.#what}: storage knows again which batches were delivered or given up, after ${times} failures`,
+    );
+  }
+
+  /** The end has come, and storage does not know of so many batches that they are done with. */
+  mayRepeat(batches: number): void {
+    this.#settings.logger.warn(
+      `${this.#what}: ${batches} batches were delivered or given up, and storage could not be told so before the end: ` +
+        'the next start may send them again',
+    );
+  }
+
+  /** Storage could not be cleared of what is done with. */
+  uncompacted(error: Error): void {
+    this.#uncompacted.raise(
+      () =>
+        `${this.#what}: the stored queue cannot be rewritten without what was delivered. The old file goes on: nothing ` +
+        `is lost or sent twice by that, but it grows until this works: ${error.message}`,
+    );
+  }
+
+  compacted(): void {
+    this.#uncompacted.clear((times) => `${this.#what}: the stored queue has been rewritten after ${times} failures`);
   }
 }

@@ -57,17 +57,17 @@ export class Lane {
       return;
     }
     const journal = await storage.journal(this.#owner, this.#signal);
-    const { store, batches } = await BatchJournal.open(journal, {
-      failed: (error) => this.#report.unstored(error),
-      worked: () => this.#report.storedAgain(),
-    });
+    const { store, batches } = await BatchJournal.open(journal, this.#report);
     this.#store = store;
     this.#queue.start(store, batches);
   }
 
   async shutdown(deadline: AbortSignal): Promise<void> {
     await this.#queue.shutdown(deadline);
-    if (this.#store !== undefined) await Promise.race([this.#store.close(), aborted(deadline)]);
+    if (this.#store !== undefined) {
+      await Promise.race([this.#store.close(), aborted(deadline)]);
+      if (this.#store.unmarked > 0) this.#report.mayRepeat(this.#store.unmarked);
+    }
     this.#sender.close();
   }
 }

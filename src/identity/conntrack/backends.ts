@@ -7,7 +7,7 @@
  * shows the backend's address, which conntrack tells at once.
  */
 import type { CounterHandle } from '../../collector/telemetry.ts';
-import type { ConnectionRecord } from '../../receiver/types.ts';
+import type { ConnectionRecord, PairSource } from '../../receiver/types.ts';
 import type { Clock } from '../clock.ts';
 import type { Entry } from '../entry.ts';
 import type { Resolver } from '../resolver.ts';
@@ -37,22 +37,27 @@ export interface BackendsParts {
 
 /** What was found about one record's connection. Another connection's record may still contradict it. */
 export interface Finding {
+  readonly connectionId: ConnectionRecord['connectionId'];
+  readonly event: ConnectionRecord['event'];
   result: BackendResult;
   /** Only meant where the result is `translated`. */
   readonly server: Endpoint | undefined;
+  /** It is in the metrics. */
+  counted: boolean;
 }
 
 interface Recent {
-  readonly connectionId: ConnectionRecord['connectionId'];
   readonly finding: Finding;
   readonly untilMs: number;
 }
 
-/** For one logs pipeline. */
+/** For all logs pipelines of a processor: they get the same records, and each record is asked about once. */
 export class Backends {
   readonly #parts: BackendsParts;
-  /** By flow, in the order in which they were asked for. */
-  readonly #recent = new Map<string, Recent>();
+  /** A receiver may use a record's object again. */
+  readonly #findings = new WeakMap<ConnectionRecord, Finding>();
+  /** By receiver and flow, in the order in which they were asked for: two receivers tell of one connection by two ids. */
+  readonly #recent = new WeakMap<PairSource, Map<string, Recent>>();
   /** A pair's labels with each of its backends in them: the same object for the same backend, as exporters want it. */
   readonly #variants = new WeakMap<Peers, WeakMap<Workload, Peers>>();
 
@@ -64,35 +69,32 @@ export class Backends {
    * Asks for the backend of each of these records. To be called when they come: a connection's entry is there until its
    * ports are used again. The findings hold after CONFIRM_MS.
    */
-  find(records: readonly ConnectionRecord[]): Finding[] {
-    const now = this.#parts.clock.now();
-    for (const [key, { untilMs }] of this.#recent) {
-      // Further away than that it is from before the wall clock was set back.
-      if (untilMs > now && untilMs <= now + CONFIRM_MS) break;
-      this.#recent.delete(key);
-    }
-    return this.#parts.conntrack.ask(records).map((lookup, at) => {
-      const record = records[at]!;
-      const finding: Finding = {
-        result: resultOf(record, lookup),
-        server: typeof lookup === 'string' ? undefined : lookup.server,
-      };
+  find(records: readonly ConnectionRecord[], source: PairSource): Finding[] {
+    const unasked = records.filter((record) => !isAbout(this.#findings.get(record), record));
+    const recent = this.#recentOf(source);
+    const untilMs = this.#parts.clock.now() + CONFIRM_MS;
+    this.#parts.conntrack.ask(unasked).forEach((lookup, at) => {
+      const record = unasked[at]!;
+      const finding = findingOf(record, lookup);
+      this.#findings.set(record, finding);
       const key = flowKey(record);
-      const before = this.#recent.get(key);
-      if (before && before.connectionId !== record.connectionId) before.finding.result = 'other_connection';
-      this.#recent.delete(key);
-      this.#recent.set(key, { connectionId: record.connectionId, finding, untilMs: now + CONFIRM_MS });
-      return finding;
+      const before = recent.get(key)?.finding;
+      if (before && before.connectionId !== record.connectionId) before.result = 'other_connection';
+      recent.delete(key);
+      recent.set(key, { finding, untilMs });
     });
+    return records.map((record) => this.#findings.get(record)!);
   }
 
   /**
    * The labels of a connection of which this was found, by its labelled slot: the backend's workload if somebody knows it,
-   * the service that was dialled. Once for each finding.
+   * the service that was dialled. For whoever has found it, once that holds.
    */
-  name(entry: Entry, record: ConnectionRecord, { result, server }: Finding): Peers {
+  name(entry: Entry, record: ConnectionRecord, finding: Finding): Peers {
     const peers = entry.peers!;
-    this.#parts.results[result].add(1);
+    const { result, server } = finding;
+    if (!finding.counted) this.#parts.results[result].add(1);
+    finding.counted = true;
     if (!entry.backendVaries || result !== 'translated' || !server) return peers;
     const { seconds, nanos } = entry.source.wallClock(record.openedNs);
     const holder = this.#parts.resolver.holder(server.address, seconds * 1000 + nanos / 1e6);
@@ -109,6 +111,22 @@ export class Backends {
     variants.set(holder.workload, named);
     return named;
   }
+
+  /** Those that another connection's record may still contradict. */
+  #recentOf(source: PairSource): Map<string, Recent> {
+    let recent = this.#recent.get(source);
+    if (!recent) {
+      recent = new Map();
+      this.#recent.set(source, recent);
+    }
+    const now = this.#parts.clock.now();
+    for (const [key, { untilMs }] of recent) {
+      // Further away than that it is from before the wall clock was set back.
+      if (untilMs > now && untilMs <= now + CONFIRM_MS) break;
+      recent.delete(key);
+    }
+    return recent;
+  }
 }
 
 /** Whether one connection of this pair may have met another backend than the pair says or will say. */
@@ -117,6 +135,15 @@ export const isToBeFound = (entry: Entry, { localPort, localAddress }: Connectio
 
 const flowKey = ({ localAddress, localPort, remoteAddress, remotePort }: ConnectionRecord): string =>
   `${localAddress} ${localPort} ${remoteAddress} ${remotePort}`;
+
+const isAbout = (finding: Finding | undefined, { connectionId, event }: ConnectionRecord): boolean =>
+  finding?.connectionId === connectionId && finding.event === event;
+
+function findingOf(record: ConnectionRecord, lookup: Lookup): Finding {
+  const { connectionId, event } = record;
+  const server = typeof lookup === 'string' ? undefined : lookup.server;
+  return { connectionId, event, result: resultOf(record, lookup), server, counted: false };
+}
 
 function resultOf(record: ConnectionRecord, lookup: Lookup): BackendResult {
   if (typeof lookup === 'string') return lookup;

@@ -1,39 +1,37 @@
-/** Collectors that are away, slow, unwell or something else altogether: the agent runs on, and says what is lost. */
-import { afterEach, beforeEach, expect, test } from 'vitest';
+/**
+ * Collectors that are away, slow, unwell or something else altogether: the agent runs on, and says what is lost. Most of
+ * it is waiting, so several wait side by side, each with an agent and addresses of its own.
+ */
+import { expect, type TestContext, test } from 'vitest';
 import { type Agent, startAgent } from '../../kernel/support/agent.ts';
 import { eventually } from '../../kernel/support/eventually.ts';
 import type { Page } from '../../kernel/support/prometheus-text.ts';
 import { describeOnKernel } from '../../kernel/support/suite.ts';
-import { BAD_COLLECTORS, type BadCollector, type BadCollectorKind } from '../support/bad-collectors.ts';
+import { BAD_COLLECTORS, type BadCollectorKind } from '../support/bad-collectors.ts';
 import { stopsInTime } from '../support/stop-within.ts';
 import { Traffic } from '../support/traffic.ts';
 
 const CONNECTIONS = 1500;
 
 describeOnKernel('a Collector that', () => {
-  let traffic: Traffic;
-  let agent: Agent;
-  let collector: BadCollector;
-
-  beforeEach(async () => {
-    traffic = await Traffic.create();
-  });
-
-  afterEach(async () => {
-    await agent?.kill();
-    await collector?.close();
-    traffic?.remove();
-  });
-
-  async function agentWith({ exporter }: BadCollectorKind, queue = {}): Promise<Agent> {
-    const endpoint = exporter === 'otlp_http' ? `http://127.0.0.1:${collector.port}` : `127.0.0.1:${collector.port}`;
-    return startAgent({
+  /** Such a Collector, an agent that exports to it, and traffic of its own: all of them until the test is over. */
+  async function started(
+    kind: BadCollectorKind,
+    { onTestFinished }: TestContext,
+    queue = {},
+  ): Promise<{ traffic: Traffic; agent: Agent }> {
+    const { exporter } = kind;
+    const traffic = await Traffic.create();
+    onTestFinished(() => traffic.remove());
+    const { port, close } = await kind.start();
+    onTestFinished(() => close());
+    const agent = await startAgent({
       workloads: traffic.workloads,
       exporters: {
         [exporter]: {
           signals: ['logs', 'metrics'],
           config: {
-            endpoint,
+            endpoint: exporter === 'otlp_http' ? `http://127.0.0.1:${port}` : `127.0.0.1:${port}`,
             timeout: '500ms',
             metrics_interval: '500ms',
             retry_on_failure: { initial_interval: '50ms', max_interval: '200ms', max_elapsed_time: '0s' },
@@ -43,14 +41,15 @@ describeOnKernel('a Collector that', () => {
         },
       },
     });
+    onTestFinished(() => agent.kill());
+    return { traffic, agent };
   }
 
   const records = (page: Page, fate: 'sent' | 'failed' | 'dropped'): number =>
     page.sum(`tcpledger_export_${fate}_records_total`, { signal: 'logs' });
 
-  test.for(BAD_COLLECTORS)('$name ($exporter)', async (kind) => {
-    collector = await kind.start();
-    agent = await agentWith(kind);
+  test.concurrent.for(BAD_COLLECTORS)('$name ($exporter)', async (kind, context) => {
+    const { traffic, agent } = await started(kind, context);
     await traffic.run(CONNECTIONS);
     await traffic.isOnPage(agent);
     await eventually(() => expect(agent.stderr()).toMatch(kind.told));
@@ -78,10 +77,9 @@ describeOnKernel('a Collector that', () => {
     else expect(abandoned).toBeUndefined();
   });
 
-  test('has no room: what the queue does not take is counted, the rest is not lost', async () => {
+  test('has no room: what the queue does not take is counted, the rest is not lost', async (context) => {
     const kind = BAD_COLLECTORS.find(({ name }) => name === 'is away')!;
-    collector = await kind.start();
-    agent = await agentWith(kind, { queue_size: 2 });
+    const { traffic, agent } = await started(kind, context, { queue_size: 2 });
     for (let wave = 0; wave < 12; wave++) await traffic.run(1000);
     await traffic.isInLog(agent);
     // a look makes records itself: when one more batch is dropped those of the traffic have been dropped or taken

@@ -360,6 +360,29 @@ describe('otlp_http', () => {
     expect(received(collector)).toEqual(numbers(100));
   });
 
+  it('says at the end what storage could not be told, and the next start sends that again', async () => {
+    const storage = new MemoryStorage();
+    const collector = await listen();
+    const keys = `{endpoint: "${collector.url}", sending_queue: {storage: file_storage}}`;
+    const extensions = { file_storage: storage };
+    const first = await runExporter(otlpHttpExporter, keys, { extensions });
+    first.consumeLogs(recordBatch(5));
+    await until(() => storage.disk.get('otlp_http/logs')?.length === 1);
+    storage.failure = 'The disk is full: make room on it.';
+    await first.exporter.shutdown(noDeadline());
+    expect(first.counts('logs')).toEqual({ sent: 5, failed: 0, dropped: 0 });
+    expect(first.log).toEqual([
+      expect.stringMatching(/^warn .*the stored queue cannot be rewritten.* grows until this works: The disk is full/),
+      expect.stringMatching(/^warn .* 1 batches were delivered or given up, and storage cannot be told so\..*full/),
+      expect.stringMatching(/^warn .* 1 batches were delivered .* the next start may send them again$/),
+    ]);
+
+    storage.failure = undefined;
+    const second = await runExporter(otlpHttpExporter, keys, { extensions });
+    await second.exporter.shutdown(noDeadline());
+    expect(received(collector)).toEqual(numbers(5).flatMap((n) => [n, n]));
+  });
+
   it('has let go of its storage when it stops at the deadline: a reload opens it at once', async () => {
     const directory = mkdtempSync(join(tmpdir(), 'tcpledger-queue-'));
     onTestFinished(() => rmSync(directory, { recursive: true }));

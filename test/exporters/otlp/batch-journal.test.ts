@@ -4,15 +4,15 @@ import { until } from './support/agent.ts';
 import { MemoryStorage } from './support/storage.ts';
 
 async function open(storage: MemoryStorage) {
-  const failures: string[] = [];
-  let worked = 0;
+  const told: string[] = [];
   const { store, batches } = await BatchJournal.open(await storage.journal('otlp_http', 'logs'), {
-    failed: (error) => failures.push(error.message),
-    worked: () => {
-      worked++;
-    },
+    unstored: (error) => told.push(`unstored: ${error.message}`),
+    unmarked: (count, error) => told.push(`${count} unmarked: ${error.message}`),
+    stored: () => told.push('stored'),
+    uncompacted: (error) => told.push(`uncompacted: ${error.message}`),
+    compacted: () => told.push('compacted'),
   });
-  return { store, batches, failures, worked: () => worked };
+  return { store, batches, told };
 }
 
 /** The agent is gone without a word; its journal lies open on the disk. */
@@ -104,24 +104,87 @@ describe('BatchJournal', () => {
 
   it('says what storage refused, and works again when storage does', async () => {
     const storage = new MemoryStorage();
-    const { store, failures, worked } = await open(storage);
+    const { store, told } = await open(storage);
     storage.failure = 'disk full';
     expect(await store.append(batch('lost', 3))).toEqual({ id: undefined, items: 3, body: Buffer.from('lost') });
-    expect(failures).toEqual(['disk full']);
-    expect(worked()).toBe(0);
+    expect(told).toEqual(['unstored: disk full']);
     storage.failure = undefined;
     await store.append(batch('kept'));
-    expect(worked()).toBe(1);
+    expect(told).toEqual(['unstored: disk full', 'stored']);
     kill(storage);
     expect(texts((await open(storage)).batches)).toEqual(['kept']);
   });
 
-  it('reports a failure at the end too, and closes all the same', async () => {
+  it('keeps "done" while storage refuses it, and writes it with the next batch that storage takes', async () => {
     const storage = new MemoryStorage();
-    const { store, failures } = await open(storage);
+    const { store, told } = await open(storage);
+    const stored = await Promise.all(['a', 'b', 'c'].map((text) => store.append(batch(text))));
+    storage.failure = 'disk full';
+    store.done(stored[0]!.id!);
+    store.done(stored[1]!.id!);
+    await store.append(batch('memory only'));
+    expect(told.slice(-2)).toEqual(['unstored: disk full', '2 unmarked: disk full']);
+    expect(store.unmarked).toBe(2);
+    storage.failure = undefined;
+    await store.append(batch('d'));
+    expect(store.unmarked).toBe(0);
+    kill(storage);
+    expect(texts((await open(storage)).batches)).toEqual(['c', 'd']);
+  });
+
+  it('writes "done" when storage works again, though no batch comes', async () => {
+    const storage = new MemoryStorage();
+    const { store, told } = await open(storage);
+    const stored = await store.append(batch('a'));
+    storage.failure = 'disk full';
+    store.done(stored.id!);
+    await until(() => told.at(-1) === '1 unmarked: disk full');
+    storage.failure = undefined;
+    await until(() => told.at(-1) === 'stored');
+    kill(storage);
+    expect((await open(storage)).batches).toEqual([]);
+  });
+
+  it('goes on with the old journal when it cannot be rewritten, and does not try again at every write', async () => {
+    const storage = new MemoryStorage();
+    const { store, told } = await open(storage);
+    const megabyte = 'x'.repeat(1024 * 1024);
+    const deliver = async (count: number) => {
+      for (let i = 0; i < count; i++) store.done((await store.append(batch(megabyte))).id!);
+    };
+    storage.rewriteFailure = 'no room for a second file';
+    await deliver(7);
+    expect((await store.append(batch('kept'))).id).toBeDefined();
+    expect(told.filter((event) => event !== 'stored')).toEqual(['uncompacted: no room for a second file']);
+    expect(storage.rewrites).toBe(1);
+    storage.rewriteFailure = undefined;
+    await deliver(4);
+    expect(told).toContain('compacted');
+    kill(storage);
+    expect(texts((await open(storage)).batches)).toContain('kept');
+  });
+
+  it('at the end marks what is done with where it cannot leave it out', async () => {
+    const storage = new MemoryStorage();
+    const { store, told } = await open(storage);
+    const stored = await store.append(batch('a'));
+    store.done(stored.id!);
+    storage.rewriteFailure = 'no room for a second file';
+    await store.close();
+    expect(told).toEqual(['stored', 'uncompacted: no room for a second file', 'stored']);
+    expect(store.unmarked).toBe(0);
+    expect((await open(storage)).batches).toEqual([]);
+  });
+
+  it('knows at the end what it could not mark, and closes all the same', async () => {
+    const storage = new MemoryStorage();
+    const { store, told } = await open(storage);
+    const stored = await store.append(batch('a'));
+    store.done(stored.id!);
     storage.failure = 'disk gone';
     await store.close();
-    expect(failures).toEqual(['disk gone']);
+    expect(told).toEqual(['stored', 'uncompacted: disk gone', '1 unmarked: disk gone']);
+    expect(store.unmarked).toBe(1);
     expect(storage.open.size).toBe(0);
   });
 });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { BatchJournal } from '../../../src/exporters/otlp/batch-journal.ts';
+import { BatchJournal, type JournalEvents } from '../../../src/exporters/otlp/batch-journal.ts';
 import { DeliveryReport } from '../../../src/exporters/otlp/delivery-report.ts';
 import type { Sender, SendResult } from '../../../src/exporters/otlp/sender.ts';
 import { SendingQueue, type SendingQueueOptions } from '../../../src/exporters/otlp/sending-queue.ts';
@@ -10,6 +10,14 @@ import { MemoryStorage } from './support/storage.ts';
 const LABELS = { exporter: 'otlp_http', signal: 'logs' };
 const OK: SendResult = { kind: 'delivered', response: Buffer.alloc(0) };
 const RETRY = { enabled: true, initial_interval: 1, max_interval: 2, max_elapsed_time: 0 };
+
+const IGNORED: JournalEvents = {
+  unstored: () => {},
+  unmarked: () => {},
+  stored: () => {},
+  uncompacted: () => {},
+  compacted: () => {},
+};
 
 /** A peer under the test's hand: it answers as told, or when told. */
 class FakeSender implements Sender {
@@ -221,8 +229,8 @@ describe('SendingQueue', () => {
     const storage = new MemoryStorage();
     const open = async () =>
       BatchJournal.open(await storage.journal('otlp_http', 'logs'), {
-        failed: (error) => expect.unreachable(error.message),
-        worked: () => {},
+        ...IGNORED,
+        unstored: (error) => expect.unreachable(error.message),
       });
 
     const dead = setUp();
@@ -252,10 +260,7 @@ describe('SendingQueue', () => {
   it('sends what storage refuses all the same, and does not call it kept', async () => {
     const storage = new MemoryStorage();
     const { queue, sender, counts, offer } = setUp();
-    const { store } = await BatchJournal.open(await storage.journal('o', 'logs'), {
-      failed: () => {},
-      worked: () => {},
-    });
+    const { store } = await BatchJournal.open(await storage.journal('o', 'logs'), IGNORED);
     storage.failure = 'disk full';
     queue.start(store, []);
     sender.answer = (body) => (body === 'a' ? OK : { kind: 'retry', reason: 'refused' });

@@ -122,13 +122,17 @@ export class XdsClient {
     const { stream, node } = await dial(config, method, kind, clock.now(), machine);
     this.#interrupt = () => stream.close();
     if (this.#stopped) this.#interrupt();
-    const session = createSession((request) => stream.send(request));
-    await session.open(node);
-    for await (const response of stream.responses()) {
-      this.#lastMessageMs = clock.now();
-      if ('receivePieces' in session) await session.receivePieces(response);
-      else await session.receive(await whole(response));
-      this.#worked();
+    try {
+      const session = createSession((request) => stream.send(request));
+      await session.open(node);
+      for await (const response of stream.responses()) {
+        this.#lastMessageMs = clock.now();
+        if ('receivePieces' in session) await session.receivePieces(response);
+        else await session.receive(await whole(response));
+        this.#worked();
+      }
+    } finally {
+      stream.close();
     }
   }
 

@@ -8,6 +8,7 @@ import { createNode, encodeNode, type Machine, type NodeFacts, thisMachine } fro
 import { tokenObjection } from './token.ts';
 
 export interface Dialled {
+  /** The caller's to close: until its responses are read nobody else does. */
   readonly stream: XdsStream;
   /** The encoded node message, for the first request. */
   readonly node: Buffer;
@@ -29,6 +30,7 @@ export async function dial(
   const { token } = credentials;
   const { cluster_id: clusterId, network } = config;
   const node = createNode({ kind, clusterId, network, tokenNamespace: token?.namespace }, machine);
+  const encodedNode = encodeNode(node);
   const { openStream } = await import('./channel.ts');
   const stream = openStream(config, method, credentials, {
     target: endpointText(config.endpoint),
@@ -39,7 +41,7 @@ export async function dial(
     nodeId: node.id,
     nodeNamespace: node.namespace,
   });
-  return { stream, node: encodeNode(node) };
+  return { stream, node: encodedNode };
 }
 
 /** How long doctor waits for an answer. */
@@ -76,5 +78,6 @@ export async function probe(
     );
   } finally {
     clearTimeout(timer);
+    stream.close();
   }
 }

@@ -8,7 +8,10 @@ export class MemoryStorage implements StorageExtension {
   readonly open = new Set<string>();
   /** Set: every write fails with it. */
   failure: string | undefined;
+  /** Set: every rewriting fails with it. */
+  rewriteFailure: string | undefined;
   appends = 0;
+  rewrites = 0;
 
   async start(): Promise<void> {}
   async shutdown(): Promise<void> {}
@@ -18,9 +21,9 @@ export class MemoryStorage implements StorageExtension {
     if (this.open.has(key)) throw new TcpledgerError('TCPL_E_STORAGE', `the journal ${key} is open already`);
     this.open.add(key);
     const copies = (records: readonly Buffer[]) => records.map((bytes) => Buffer.from(bytes));
-    const write = async (records: Buffer[]) => {
+    const write = async (records: Buffer[], failure = this.failure) => {
       await new Promise((resolve) => setImmediate(resolve));
-      if (this.failure !== undefined) throw new TcpledgerError('TCPL_E_STORAGE', this.failure);
+      if (failure !== undefined) throw new TcpledgerError('TCPL_E_STORAGE', failure);
       this.disk.set(key, records);
     };
     return {
@@ -29,7 +32,10 @@ export class MemoryStorage implements StorageExtension {
         this.appends++;
         await write([...(this.disk.get(key) ?? []), ...copies(records)]);
       },
-      rewrite: (records) => write(copies(records)),
+      rewrite: (records) => {
+        this.rewrites++;
+        return write(copies(records), this.rewriteFailure ?? this.failure);
+      },
       close: async () => {
         this.open.delete(key);
       },
