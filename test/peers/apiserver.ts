@@ -43,10 +43,15 @@ export interface ApiServer {
 }
 
 export interface ApiServerOptions {
+  /** As in a cluster: a pod's service account must be there, and its token is mounted. */
+  readonly serviceAccounts?: boolean;
   readonly flags?: readonly string[];
 }
 
-export async function startApiServer({ flags = [] }: ApiServerOptions = {}): Promise<ApiServer> {
+export async function startApiServer({
+  serviceAccounts = false,
+  flags = [],
+}: ApiServerOptions = {}): Promise<ApiServer> {
   const binary = binaryPath();
   accessSync(binary, constants.X_OK);
   const folder = mkdtempSync(join(tmpdir(), 'tcpledger-apiserver-'));
@@ -76,7 +81,7 @@ export async function startApiServer({ flags = [] }: ApiServerOptions = {}): Pro
     `--cert-dir=${folder}`,
     `--token-auth-file=${join(folder, 'tokens.csv')}`,
     '--authorization-mode=RBAC',
-    '--disable-admission-plugins=ServiceAccount',
+    ...(serviceAccounts ? [] : ['--disable-admission-plugins=ServiceAccount']),
     '--service-cluster-ip-range=10.96.0.0/16',
     '--service-account-issuer=https://kubernetes.default.svc',
     `--service-account-key-file=${keyFile}`,

@@ -1,15 +1,14 @@
 /** Whether what the configuration asks of this machine and of others can be had: ports, places for pins, names. */
 import { accessSync, constants, existsSync, statSync } from 'node:fs';
-import { createServer } from 'node:http';
 import { dirname, resolve } from 'node:path';
 import { loadConfigFile } from '../../collector/config/load.ts';
 import type { ResolvedConfig } from '../../collector/config/resolved.ts';
 import type { ErrorCode } from '../../collector/errors.ts';
 import type { FileStorageConfig } from '../../collector/file-storage.ts';
 import type { PrometheusConfig } from '../../exporters/prometheus/exporter.ts';
-import { addressText, listen } from '../../exporters/prometheus/listen.ts';
 import type { ReceiverConfig } from '../../receiver/config.ts';
 import { FACTORIES } from '../components.ts';
+import { type Endpoint, endpoint } from './endpoint.ts';
 import type { Finding } from './finding.ts';
 import { asksConntrack, identitySources, knowsPods } from './identity-sources.ts';
 import { outputs } from './outputs.ts';
@@ -40,7 +39,7 @@ export async function configured(file: string): Promise<Configured> {
   return {
     findings: [
       { feature: 'configuration', ok: true, detail: file },
-      ...(await Promise.all(endpointsOf(config).map(endpointFree))),
+      ...(await Promise.all(endpointsOf(config).map(endpoint))),
       ...pinPaths.map(pinPathWritable),
       ...(await outputs(config)),
       ...storageDirectories(config),
@@ -52,7 +51,7 @@ export async function configured(file: string): Promise<Configured> {
   };
 }
 
-const endpointsOf = (config: ResolvedConfig) =>
+const endpointsOf = (config: ResolvedConfig): Endpoint[] =>
   config.exporters
     .filter(({ factory }) => factory.type === 'prometheus')
     .map((exporter) => ({ id: exporter.id, ...(exporter.config as PrometheusConfig).endpoint }));
@@ -70,17 +69,6 @@ const storageDirectories = (config: ResolvedConfig): Finding[] =>
       const mend = `run as a user who may write there, or choose another extensions.${id}.directory`;
       return writable('storage', (section as FileStorageConfig).directory, mend, 'TCPL_E_STORAGE');
     });
-
-async function endpointFree({ id, host, port }: { id: string; host: string; port: number }): Promise<Finding> {
-  const feature = 'endpoint';
-  try {
-    const servers = await listen({ host, port }, `exporters.${id}.endpoint`, createServer);
-    await Promise.all(servers.map((server) => new Promise((closed) => server.close(closed))));
-    return { feature, ok: true, detail: `${addressText(host, port)} is free` };
-  } catch (error) {
-    return { feature, ok: false, detail: (error as Error).message, code: 'TCPL_E_ENDPOINT' };
-  }
-}
 
 const pinPathWritable = (path: string): Finding =>
   writable(

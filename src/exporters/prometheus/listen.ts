@@ -12,6 +12,9 @@ interface ListenTarget {
 /** `localhost` is both loopback addresses, whatever the resolver says; IPv6 only where there is one. */
 const LOCALHOST = ['127.0.0.1', '::1'];
 
+/** `::` is every address, those of IPv4 too; where there is no IPv6, those alone. */
+const EVERY_ADDRESS = { host: '::', withoutIpv6: '0.0.0.0' } as const;
+
 /** Errors of a machine without IPv6. */
 const NO_IPV6: readonly unknown[] = ['EAFNOSUPPORT', 'EADDRNOTAVAIL'];
 
@@ -21,15 +24,20 @@ const NO_IPV6: readonly unknown[] = ['EAFNOSUPPORT', 'EADDRNOTAVAIL'];
  * @throws TcpledgerError TCPL_E_ENDPOINT; nothing listens then.
  */
 export async function listen(target: ListenTarget, setting: string, create: () => Server): Promise<Server[]> {
+  const hosts = target.host === 'localhost' ? LOCALHOST : [target.host];
   const servers: Server[] = [];
   let port = target.port;
   try {
-    for (const host of target.host === 'localhost' ? LOCALHOST : [target.host]) {
+    for (const host of hosts) {
       const server = create();
       try {
         await bind(server, host, port);
       } catch (error) {
-        if (target.host === 'localhost' && host === '::1' && NO_IPV6.includes(codeOf(error))) continue;
+        const noIpv6 = NO_IPV6.includes(codeOf(error));
+        if (noIpv6 && target.host === 'localhost' && host === '::1') continue;
+        if (noIpv6 && host === EVERY_ADDRESS.host) {
+          return await listen({ host: EVERY_ADDRESS.withoutIpv6, port }, setting, create);
+        }
         throw await endpointError(error, host, port, setting);
       }
       servers.push(server);

@@ -51,6 +51,16 @@ describe('listening', () => {
     expect(addresses(await started('localhost', 0, failingAt('::1', code)))).toEqual(['127.0.0.1']);
   });
 
+  it.each(['EAFNOSUPPORT', 'EADDRNOTAVAIL'])(
+    'takes :: for every address, for IPv4’s where there is no other (%s)',
+    async (code) => {
+      const [server] = await started('::', 0, () => createServer((_request, response) => response.end()));
+      expect(addresses([server!])).toEqual(['::']);
+      for (const host of ['127.0.0.1', '[::1]']) await fetch(`http://${host}:${portOf(server!)}/`, { method: 'HEAD' });
+      expect(addresses(await started('::', 0, failingAt('::', code)))).toEqual(['0.0.0.0']);
+    },
+  );
+
   it('says which address is taken, by whom, and which setting to change', async () => {
     const [holder] = await started('127.0.0.1');
     const port = portOf(holder!);

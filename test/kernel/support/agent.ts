@@ -213,7 +213,7 @@ interface Fetched {
 }
 
 /** The same by a process in that network. */
-function fetchIn(namespace: Namespace): (url: string) => Promise<Fetched> {
+export function fetchIn(namespace: Namespace): (url: string) => Promise<Fetched> {
   const [nsenter, ...where] = inside(namespace);
   const script =
     "require('node:http').get(process.argv[1], { agent: false }, (response) => {" +

@@ -59,7 +59,7 @@ export function containerNode(): ContainerNode {
   const directory = mkdtempSync(join(tmpdir(), 'tcpledger-node-'));
   const remove = undoLater(() => {
     rmSync(directory, { recursive: true });
-    for (const hierarchy of hierarchies()) removeTree(join(hierarchy, root));
+    removeCgroups(root);
   });
   let containers = 0;
   return {
@@ -143,6 +143,11 @@ function hierarchies(): string[] {
 
 /** Whether this host has v1 hierarchies beside the v2 one. */
 export const isHybrid = (): boolean => hierarchies().some((directory) => directory !== cgroupRoot());
+
+/** Takes away a tree of cgroups that no process is in, from every hierarchy. `root`: its name below the root. */
+export function removeCgroups(root: string): void {
+  for (const hierarchy of hierarchies()) removeTree(join(hierarchy, root));
+}
 
 function removeTree(directory: string): void {
   if (!existsSync(directory)) return;

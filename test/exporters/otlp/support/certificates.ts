@@ -17,7 +17,7 @@ export interface Certificates {
   readonly remove: () => void;
 }
 
-/** The server's certificate is for localhost, 127.0.0.1 and collector.test. */
+/** The server's certificate is for localhost, 127.0.0.1, collector.test and istiod.istio-system.svc. */
 export function createCertificates(): Certificates {
   const folder = mkdtempSync(join(tmpdir(), 'tcpledger-tls-'));
   const at = (name: string) => join(folder, name);
@@ -41,7 +41,7 @@ export function createCertificates(): Certificates {
   };
   authority('ca');
   authority('stranger');
-  signed('server', 'subjectAltName=DNS:localhost,IP:127.0.0.1,DNS:collector.test\n');
+  signed('server', 'subjectAltName=DNS:localhost,IP:127.0.0.1,DNS:collector.test,DNS:istiod.istio-system.svc\n');
   signed('client', 'extendedKeyUsage=clientAuth\n');
   return {
     ca: at('ca.pem'),
