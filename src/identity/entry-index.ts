@@ -6,7 +6,7 @@
  * other end and no others. A change at this node looks at every entry.
  */
 import type { Pair } from '../receiver/types.ts';
-import { isLoopback, maskAddress } from '../semconv/address.ts';
+import { type Address, addressText, isLoopback, maskAddress, NO_ADDRESS } from '../semconv/address.ts';
 import { AddressChains } from './address-chains.ts';
 import type { DirectoryChange } from './directory.ts';
 import type { Entry } from './entry.ts';
@@ -23,9 +23,9 @@ export class EntryIndex {
   /** By the address at the other end. */
   readonly #byRemote = new AddressChains();
   /** By the address that was dialled, where another was met: most pairs have none. */
-  readonly #byDialled = new MultiMap<string, Entry>();
+  readonly #byDialled = new MultiMap<Address, Entry>();
   /** How many have the address as their own. */
-  readonly #locals = new Map<string, number>();
+  readonly #locals = new Map<Address, number>();
   /**
    * By all that both views of a connection have in common. It has the entries whose other end is some socket of this
    * node, and only those: most pairs go to other nodes, and have no other view here.
@@ -47,7 +47,7 @@ export class EntryIndex {
     entry.place = place;
     if (kind !== 'pair') return;
     this.#byRemote.add(place, remoteAddress);
-    if (dialledAddress !== '') this.#byDialled.add(dialledAddress, entry);
+    if (dialledAddress !== NO_ADDRESS) this.#byDialled.add(dialledAddress, entry);
     if (this.hasLocal(remoteAddress)) this.#views.add(viewKey(entry.pair), entry);
   }
 
@@ -61,7 +61,7 @@ export class EntryIndex {
     this.#free.push(place);
     if (kind === 'pair') {
       if (this.hasLocal(remoteAddress)) this.#views.delete(viewKey(entry.pair), entry);
-      if (dialledAddress !== '') this.#byDialled.delete(dialledAddress, entry);
+      if (dialledAddress !== NO_ADDRESS) this.#byDialled.delete(dialledAddress, entry);
       this.#byRemote.delete(place, remoteAddress);
     }
     const locals = this.#locals.get(localAddress)! - 1;
@@ -73,7 +73,7 @@ export class EntryIndex {
   }
 
   /** Whether some socket of this node has the address. */
-  hasLocal(address: string): boolean {
+  hasLocal(address: Address): boolean {
     return this.#locals.has(address);
   }
 
@@ -115,7 +115,7 @@ export class EntryIndex {
   }
 
   /** Those that have the address at their other end, without those that dialled it and met another. */
-  *#withRemote(address: string): IterableIterator<Entry> {
+  *#withRemote(address: Address): IterableIterator<Entry> {
     for (const place of this.#byRemote.candidates(address)) {
       const entry = this.#entries[place]!;
       if (entry.pair.remoteAddress === address) yield entry;
@@ -124,18 +124,19 @@ export class EntryIndex {
 
   /** Those that have an address of these ranges at their other end, or dialled one. Each address is looked at once. */
   *#within(ranges: readonly Vip[]): IterableIterator<Entry> {
-    const known = new Map<string, boolean>();
-    const isWithin = (address: string): boolean => {
+    const known = new Map<Address, boolean>();
+    const isWithin = (address: Address): boolean => {
       let within = known.get(address);
       if (within === undefined) {
-        within = ranges.some((range) => covers(range, address));
+        const text = addressText(address);
+        within = ranges.some((range) => covers(range, text));
         known.set(address, within);
       }
       return within;
     };
     for (const entry of this.all()) {
       const { kind, remoteAddress, dialledAddress } = entry.pair;
-      if (kind === 'pair' && (isWithin(remoteAddress) || (dialledAddress !== '' && isWithin(dialledAddress))))
+      if (kind === 'pair' && (isWithin(remoteAddress) || (dialledAddress !== NO_ADDRESS && isWithin(dialledAddress))))
         yield entry;
     }
   }

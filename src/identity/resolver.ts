@@ -3,7 +3,7 @@
  * for a better one and a labelled slot must not be renewed for a passing doubt.
  */
 import type { Pair } from '../receiver/types.ts';
-import { isLoopback } from '../semconv/address.ts';
+import { type Address, isLoopback, NO_ADDRESS } from '../semconv/address.ts';
 import type { Directory, Holder } from './directory.ts';
 import { type Entry, localEnd } from './entry.ts';
 import type { EntryIndex } from './entry-index.ts';
@@ -93,7 +93,7 @@ export class Resolver {
   }
 
   /** Who had this address at that time, if anybody knows now. */
-  holder(address: string, atMs: number): Holder | undefined {
+  holder(address: Address, atMs: number): Holder | undefined {
     for (const source of this.#parts.sources) {
       const holder = source.shelf.byAddress(address, atMs);
       if (holder) return holder;
@@ -132,7 +132,7 @@ export class Resolver {
       const holder = source.shelf.byAddress(pair.remoteAddress, question.atMs);
       if (holder) return { certainty: 'known', workload: holder.workload, holder, via: 'directory' };
       source.wants?.(pair.remoteAddress);
-      if (pair.dialledAddress !== '') source.wants?.(pair.dialledAddress);
+      if (pair.dialledAddress !== NO_ADDRESS) source.wants?.(pair.dialledAddress);
       if (source.namesRemoteEnds && !source.shelf.synced && !question.force) return { ...UNSURE, varies: isClient };
     }
     const joined = this.#join(entry, question);
@@ -202,9 +202,9 @@ export class Resolver {
 
   /** The service that was dialled: by exact VIP, by the server's target port, by the longest prefix. One rule for both ends. */
   #service(pair: Pair, server: End, clientNamespace: string | undefined): Service | undefined {
-    if (server.vip && pair.dialledAddress === '') return server.vip;
+    if (server.vip && pair.dialledAddress === NO_ADDRESS) return server.vip;
     const { address, port } = dialled(pair);
-    if (address !== '') {
+    if (address !== NO_ADDRESS) {
       for (const { shelf } of this.#parts.sources) {
         const exact = shelf.services.byAddress(shelf.network, address, clientNamespace, port);
         if (exact) return exact.service;
@@ -212,7 +212,7 @@ export class Resolver {
     }
     const { holder } = server;
     if (holder) return holder.shelf.services.byTargetPort(holder, pair.servicePort)?.service;
-    if (address === '') return undefined;
+    if (address === NO_ADDRESS) return undefined;
     for (const { shelf } of this.#parts.sources) {
       const covering = shelf.services.byPrefix(shelf.network, address, clientNamespace, port);
       if (covering) return covering.service;
@@ -227,7 +227,7 @@ function heldByUse(one: End, other: End): readonly Workload[] {
 }
 
 /** Where the service was asked for: what the application dialled, else the server's own address. */
-function dialled(pair: Pair): { readonly address: string; readonly port: number } {
-  if (pair.dialledAddress !== '') return { address: pair.dialledAddress, port: pair.dialledPort };
+function dialled(pair: Pair): { readonly address: Address; readonly port: number } {
+  if (pair.dialledAddress !== NO_ADDRESS) return { address: pair.dialledAddress, port: pair.dialledPort };
   return { address: pair.role === 'source' ? pair.remoteAddress : pair.localAddress, port: pair.servicePort };
 }

@@ -2,6 +2,7 @@
  * The services of one shelf: by virtual address, and by the target port of a workload that backs them. Services are
  * looked up as they are now: their addresses are not reused within the seconds that a record takes.
  */
+import type { Address } from '../semconv/address.ts';
 import type { Holder } from './directory.ts';
 import type { PortMap, ServiceKey, ServiceObject, WorkloadObject } from './objects.ts';
 import type { Workload } from './types.ts';
@@ -113,7 +114,7 @@ export class ServiceIndex {
    */
   byAddress(
     network: string,
-    address: string,
+    address: Address,
     clientNamespace: string | undefined,
     port?: number,
   ): ServiceObject | undefined {
@@ -123,7 +124,7 @@ export class ServiceIndex {
   /** The service with the longest prefix that covers this address; of several as `byAddress`. */
   byPrefix(
     network: string,
-    address: string,
+    address: Address,
     clientNamespace: string | undefined,
     port?: number,
   ): ServiceObject | undefined {

@@ -1,5 +1,5 @@
 /** The virtual addresses of one network: which services claim an address, or a range that covers it. */
-import { fullLength, maskAddress } from '../semconv/address.ts';
+import { type Address, addressOf, addressText, fullLength, maskAddress } from '../semconv/address.ts';
 import { MultiMap } from './multi-map.ts';
 import type { ServiceObject, Vip } from './objects.ts';
 
@@ -11,9 +11,9 @@ interface Claim {
 
 export class VipTable {
   /** Of single addresses. */
-  readonly #single = new MultiMap<string, Claim>();
+  readonly #single = new MultiMap<Address, Claim>();
   /** Of ranges: by prefix length and the first address. */
-  readonly #ranges = new Map<number, MultiMap<string, Claim>>();
+  readonly #ranges = new Map<number, MultiMap<Address, Claim>>();
   /** Those in use, longest first. */
   #lengths: readonly number[] = [];
 
@@ -22,13 +22,14 @@ export class VipTable {
   }
 
   add({ address, length, port }: Vip, service: ServiceObject): void {
-    this.#claimsOf(address, length).add(address, { service, port });
+    this.#claimsOf(address, length).add(addressOf(address), { service, port });
   }
 
   /** Deletes all that the service claims there, at whatever port. */
   delete({ address, length }: Vip, service: ServiceObject): void {
     const claims = this.#claimsOf(address, length);
-    for (const claim of claims.get(address)) if (claim.service === service) claims.delete(address, claim);
+    const first = addressOf(address);
+    for (const claim of claims.get(first)) if (claim.service === service) claims.delete(first, claim);
     if (claims !== this.#single && claims.size === 0) {
       this.#ranges.delete(length);
       this.#sortLengths();
@@ -36,22 +37,24 @@ export class VipTable {
   }
 
   /** The service that claims exactly this address, at this port if one is given. Of several: see `prefers`. */
-  exact(address: string, clientNamespace: string | undefined, port: number | undefined): ServiceObject | undefined {
+  exact(address: Address, clientNamespace: string | undefined, port: number | undefined): ServiceObject | undefined {
     return best(this.#single.get(address), clientNamespace, port);
   }
 
   /** The service with the longest range that covers this address, itself no single address; of several as `exact`. */
-  covering(address: string, clientNamespace: string | undefined, port: number | undefined): ServiceObject | undefined {
+  covering(address: Address, clientNamespace: string | undefined, port: number | undefined): ServiceObject | undefined {
+    if (this.#lengths.length === 0) return undefined;
+    const text = addressText(address);
     for (const length of this.#lengths) {
-      if (length >= fullLength(address)) continue;
-      const claims = this.#ranges.get(length)!.get(maskAddress(address, length));
+      if (length >= fullLength(text)) continue;
+      const claims = this.#ranges.get(length)!.get(addressOf(maskAddress(text, length)));
       const service = best(claims, clientNamespace, port);
       if (service) return service;
     }
     return undefined;
   }
 
-  #claimsOf(address: string, length: number): MultiMap<string, Claim> {
+  #claimsOf(address: string, length: number): MultiMap<Address, Claim> {
     if (length === fullLength(address)) return this.#single;
     let claims = this.#ranges.get(length);
     if (!claims) {

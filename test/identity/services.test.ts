@@ -5,7 +5,7 @@ import type { Holder, Shelf } from '../../src/identity/directory.ts';
 import type { PortMap, ServiceObject, Vip } from '../../src/identity/objects.ts';
 import { ServiceIndex } from '../../src/identity/services.ts';
 import { WorkloadPool } from '../../src/identity/workload-pool.ts';
-import { fullLength, maskAddress } from '../../src/semconv/address.ts';
+import { addressOf, fullLength, maskAddress } from '../../src/semconv/address.ts';
 import { service, workload } from './fakes.ts';
 
 const NETWORKS = ['', 'other'];
@@ -85,10 +85,10 @@ it('is the one that the rules name, whatever was put and deleted before', () => 
         expect([...index.keys()].sort()).toEqual([...held.keys()].sort());
         for (const { network, address, namespace, port } of questions) {
           const at = (length: number) => preferred(claiming(all, network, address, length, port), namespace);
-          expect(index.byAddress(network, address, namespace, port)).toBe(at(fullLength(address)));
+          expect(index.byAddress(network, addressOf(address), namespace, port)).toBe(at(fullLength(address)));
           const shorter = LENGTHS.filter((length) => length < fullLength(address)).sort((a, b) => b - a);
           const covering = shorter.map(at).find((found) => found !== undefined);
-          expect(index.byPrefix(network, address, namespace, port)).toBe(covering);
+          expect(index.byPrefix(network, addressOf(address), namespace, port)).toBe(covering);
         }
       },
     ),

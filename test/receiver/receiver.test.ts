@@ -12,6 +12,7 @@ import { createReceiver } from '../../src/receiver/receiver.ts';
 import { openSlotJournal } from '../../src/receiver/slot-journal.ts';
 import { createSweep } from '../../src/receiver/sweep.ts';
 import type { ConnectionRecord, PairBatch, PairSource, RecordBatch } from '../../src/receiver/types.ts';
+import { addressOf } from '../../src/semconv/address.ts';
 import { counterColumn, PAIR_STRIDE, type PairCounter } from '../../src/semconv/pair-fields.ts';
 import { FakeJournal } from './fake-journal.ts';
 import { FakeKernel, ipBytes } from './fake-kernel.ts';
@@ -176,7 +177,7 @@ test('records and batches arrive, with a source that knows their pairs', async (
   });
   expect(it.records[0]).toMatchObject({ event: 'close', connectionId: 77, slot, bytesSent: 11, bytesReceived: 22 });
   expect([it.sum('opened'), it.sum('closed'), it.sum('received'), it.sum('active')]).toEqual([1, 1, 22, 0]);
-  expect(it.source!.pair(slot, 0)).toMatchObject({ remoteAddress: '192.0.2.1', executable: 'curl' });
+  expect(it.source!.pair(slot, 0)).toMatchObject({ remoteAddress: addressOf('192.0.2.1'), executable: 'curl' });
 });
 
 test('the pair source: generations, renewal, times, boot', async () => {

@@ -8,6 +8,7 @@
  */
 import type { CounterHandle } from '../../collector/telemetry.ts';
 import type { ConnectionRecord } from '../../receiver/types.ts';
+import { addressOf } from '../../semconv/address.ts';
 import type { Clock } from '../clock.ts';
 import type { Entry } from '../entry.ts';
 import type { Resolver } from '../resolver.ts';
@@ -95,7 +96,7 @@ export class Backends {
     this.#parts.results[result].add(1);
     if (!entry.backendVaries || result !== 'translated' || !server) return peers;
     const { seconds, nanos } = entry.source.wallClock(record.openedNs);
-    const holder = this.#parts.resolver.holder(server.address, seconds * 1000 + nanos / 1e6);
+    const holder = this.#parts.resolver.holder(addressOf(server.address), seconds * 1000 + nanos / 1e6);
     if (!holder || holder.workload === peers.destination) return peers;
     let variants = this.#variants.get(peers);
     if (!variants) {
