@@ -49,10 +49,11 @@ export interface PairSource {
    */
   renew(slot: number, generation: number): void;
   /**
-   * Keeps `labels` (JSON, the same at every call) for the slot beyond the agent's life, if storage is configured: asked
-   * for when they are written, which is not while a batch is handed on. No-op when the generation has passed.
+   * Keeps `labels` for the slot beyond the agent's life, if storage is configured, as the text (JSON, the same at every
+   * call) that `textOf` makes of them when they are written, which is not while a batch is handed on. No-op when the
+   * generation has passed.
    */
-  remember(slot: number, generation: number, labels: () => string): void;
+  remember<Labels>(slot: number, generation: number, labels: Labels, textOf: (labels: Labels) => string): void;
   /** What an earlier agent remembered for this slot of a pinned map. */
   recall(slot: number, generation: number): string | undefined;
   /** Wall-clock time of a kernel time, in nanoseconds since the epoch split so that nothing is lost. */

@@ -40,7 +40,6 @@ const entry: fc.Arbitrary<Entry> = fc.record({
   renewed: fc.constant(false),
   heldByUse: fc.constant([]),
   place: fc.constant(undefined),
-  active: fc.constant(0),
 });
 const range: fc.Arbitrary<Vip> = fc
   .record({ network: fc.constant(''), address: text, length: fc.integer({ min: 0, max: 31 }) })

@@ -93,8 +93,8 @@ export class FakePairSource implements PairSource {
     this.renewed.push(`${slot}/${generation}`);
   }
 
-  remember(slot: number, generation: number, labels: () => string): void {
-    this.remembered.set(`${slot}/${generation}`, labels());
+  remember<Labels>(slot: number, generation: number, labels: Labels, textOf: (labels: Labels) => string): void {
+    this.remembered.set(`${slot}/${generation}`, textOf(labels));
   }
 
   recall(slot: number, generation: number): string | undefined {
