@@ -17,6 +17,7 @@ export class AddressChains {
   /** By number. */
   #next = new Int32Array(FIRST_CAPACITY);
   #previous = new Int32Array(FIRST_CAPACITY);
+  #chain = new Uint16Array(FIRST_CAPACITY);
 
   /** `number`: a small one that is in no chain. */
   add(number: number, address: Address): void {
@@ -24,16 +25,17 @@ export class AddressChains {
     const chain = chainOf(address);
     const next = this.#first[chain]!;
     this.#first[chain] = number;
+    this.#chain[number] = chain;
     this.#previous[number] = NONE;
     this.#next[number] = next;
     if (next !== NONE) this.#previous[next] = number;
   }
 
-  /** Of a number that was added with this address. */
-  delete(number: number, address: Address): void {
+  /** Of a number that was added. */
+  delete(number: number): void {
     const next = this.#next[number]!;
     const previous = this.#previous[number]!;
-    if (previous === NONE) this.#first[chainOf(address)] = next;
+    if (previous === NONE) this.#first[this.#chain[number]!] = next;
     else this.#next[previous] = next;
     if (next !== NONE) this.#previous[next] = previous;
   }
@@ -46,13 +48,13 @@ export class AddressChains {
   #reserve(number: number): void {
     if (number < this.#next.length) return;
     const capacity = 2 * number;
-    this.#next = extended(this.#next, capacity);
-    this.#previous = extended(this.#previous, capacity);
+    this.#next = extended(this.#next, new Int32Array(capacity));
+    this.#previous = extended(this.#previous, new Int32Array(capacity));
+    this.#chain = extended(this.#chain, new Uint16Array(capacity));
   }
 }
 
-function extended(array: Int32Array, capacity: number): Int32Array<ArrayBuffer> {
-  const longer = new Int32Array(capacity);
+function extended<T extends Int32Array | Uint16Array>(array: T, longer: T): T {
   longer.set(array);
   return longer;
 }

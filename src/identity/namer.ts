@@ -284,7 +284,7 @@ export class Namer {
   /** The slot has a new generation: nothing is asked about the old one any more, though it may still wait. */
   #forget(entry: Entry): void {
     this.#parts.index.delete(entry);
-    this.#dirty.delete(entry);
+    if (this.#dirty.size > 0) this.#dirty.delete(entry);
     entry.renewed = true;
   }
 }
