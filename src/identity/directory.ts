@@ -4,6 +4,7 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import { type Address, addressOf, fullLength } from '../semconv/address.ts';
+import type { BackedServices } from './backed-services.ts';
 import type { Clock } from './clock.ts';
 import type { ServiceKey, ServiceObject, Vip, WorkloadObject } from './objects.ts';
 import { ServiceIndex } from './services.ts';
@@ -20,7 +21,7 @@ export const TOMBSTONE_MS = 180_000;
 export interface Holder {
   readonly object: WorkloadObject;
   readonly workload: Workload;
-  readonly shelf: Shelf;
+  readonly backed: BackedServices;
 }
 
 /** What may have another answer now. */
@@ -135,7 +136,7 @@ export class Shelf {
       this.#directory.pool.release(workload);
       return;
     }
-    const holder: Holder = { object: held, workload, shelf: this };
+    const holder: Holder = { object: held, workload, backed: this.services.backed(object.services) };
     if (old) this.#take(old);
     const fromMs = this.#synced ? this.#directory.clock.now() : undefined;
     this.#workloads.set(object.uid, holder);

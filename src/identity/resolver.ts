@@ -211,7 +211,7 @@ export class Resolver {
       }
     }
     const { holder } = server;
-    if (holder) return holder.shelf.services.byTargetPort(holder, pair.servicePort)?.service;
+    if (holder) return holder.backed.byTargetPort(pair.servicePort)?.service;
     if (address === NO_ADDRESS) return undefined;
     for (const { shelf } of this.#parts.sources) {
       const covering = shelf.services.byPrefix(shelf.network, address, clientNamespace, port);

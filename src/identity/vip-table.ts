@@ -1,10 +1,11 @@
 /** The virtual addresses of one network: which services claim an address, or a range that covers it. */
 import { type Address, addressOf, addressText, fullLength, maskAddress } from '../semconv/address.ts';
+import type { HeldService } from './held-service.ts';
 import { MultiMap } from './multi-map.ts';
-import type { ServiceObject, Vip } from './objects.ts';
+import type { Vip } from './objects.ts';
 
 interface Claim {
-  readonly service: ServiceObject;
+  readonly service: HeldService;
   /** undefined: whatever the port. */
   readonly port: number | undefined;
 }
@@ -21,12 +22,12 @@ export class VipTable {
     return this.#single.size === 0 && this.#ranges.size === 0;
   }
 
-  add({ address, length, port }: Vip, service: ServiceObject): void {
+  add({ address, length, port }: Vip, service: HeldService): void {
     this.#claimsOf(address, length).add(addressOf(address), { service, port });
   }
 
   /** Deletes all that the service claims there, at whatever port. */
-  delete({ address, length }: Vip, service: ServiceObject): void {
+  delete({ address, length }: Vip, service: HeldService): void {
     const claims = this.#claimsOf(address, length);
     const first = addressOf(address);
     for (const claim of claims.get(first)) if (claim.service === service) claims.delete(first, claim);
@@ -37,12 +38,12 @@ export class VipTable {
   }
 
   /** The service that claims exactly this address, at this port if one is given. Of several: see `prefers`. */
-  exact(address: Address, clientNamespace: string | undefined, port: number | undefined): ServiceObject | undefined {
+  exact(address: Address, clientNamespace: string | undefined, port: number | undefined): HeldService | undefined {
     return best(this.#single.get(address), clientNamespace, port);
   }
 
   /** The service with the longest range that covers this address, itself no single address; of several as `exact`. */
-  covering(address: Address, clientNamespace: string | undefined, port: number | undefined): ServiceObject | undefined {
+  covering(address: Address, clientNamespace: string | undefined, port: number | undefined): HeldService | undefined {
     if (this.#lengths.length === 0) return undefined;
     const text = addressText(address);
     for (const length of this.#lengths) {
@@ -74,8 +75,8 @@ function best(
   claims: Iterable<Claim>,
   clientNamespace: string | undefined,
   port: number | undefined,
-): ServiceObject | undefined {
-  let best: ServiceObject | undefined;
+): HeldService | undefined {
+  let best: HeldService | undefined;
   for (const claim of claims) {
     if (claim.port !== undefined && port !== undefined && claim.port !== port) continue;
     if (best === undefined || prefers(clientNamespace, claim.service, best)) best = claim.service;
@@ -84,9 +85,9 @@ function best(
 }
 
 /** The client's namespace first, then `canonical`, then the lowest key. */
-function prefers(clientNamespace: string | undefined, one: ServiceObject, other: ServiceObject): boolean {
-  const rank = ({ service, canonical }: ServiceObject) =>
+function prefers(clientNamespace: string | undefined, one: HeldService, other: HeldService): boolean {
+  const rank = ({ service, object: { canonical } }: HeldService) =>
     service.namespace !== undefined && service.namespace === clientNamespace ? 0 : canonical ? 1 : 2;
   const difference = rank(one) - rank(other);
-  return difference === 0 ? one.key < other.key : difference < 0;
+  return difference === 0 ? one.object.key < other.object.key : difference < 0;
 }

@@ -335,7 +335,7 @@ describe('services', () => {
   });
 
   const holder = () => shelf.byAddress(addressOf('10.0.0.1'), undefined)!;
-  const byPort = (port: number) => shelf.services.byTargetPort(holder(), port)?.service.hostname;
+  const byPort = (port: number) => holder().backed.byTargetPort(port)?.service.hostname;
 
   it('finds the service by target port, lowest FQDN first', () => {
     shelf.upsertService(service({ hostname: 'b.default', ports: new Map([[80, 8080]]) }));
@@ -375,7 +375,7 @@ describe('services', () => {
   });
 
   describe('who is behind a VIP', () => {
-    const behind = (port = 80) => shelf.services.backing(shelf.services.get('default/s')!, port).workload;
+    const behind = (port = 80) => shelf.services.backing(shelf.services.held('default/s')!, port).workload;
     const backs = (ports: [number, number][] = []) => new Map([['default/s', new Map(ports)]]);
     const endpoint = (uid: string, name: string, podName: string, zone: string) => {
       const object = workload({ uid, name, services: backs() });

@@ -99,6 +99,6 @@ export class MeshState {
     const workload = this.#shelf.byAddress(address, undefined);
     if (workload !== undefined) this.remove(workload.object.uid);
     const service = this.#shelf.services.byAddress(network, address, undefined);
-    if (service !== undefined) this.remove(service.key);
+    if (service !== undefined) this.remove(service.object.key);
   }
 }

@@ -87,10 +87,8 @@ describe.skipIf(reason !== undefined)(`istiod${reason ? ` (skipped: ${reason})` 
   const at = (shelf: Shelf, address: string) => shelf.byAddress(addressOf(address), undefined);
   const dialled = (shelf: Shelf, address: string, port: number) => {
     const holder = at(shelf, address);
-    return (
-      shelf.services.byAddress('', addressOf(address), undefined, port) ??
-      (holder && shelf.services.byTargetPort(holder, port))
-    )?.service;
+    return (shelf.services.byAddress('', addressOf(address), undefined, port) ?? holder?.backed.byTargetPort(port))
+      ?.service;
   };
 
   /** All that a sidecar is told about an address is what the workload API tells; returns it. */

@@ -113,8 +113,8 @@ describe('a real API server', () => {
       const service = { hostname: 'web.crowd.svc.cluster.local', name: 'web', namespace: 'crowd' };
       expect(shelf.services.byAddress('', addressOf('10.96.7.7'), undefined)?.service).toEqual(service);
       const behind = shelf.byAddress(addressOf(address(99)), undefined)!;
-      expect(shelf.services.byTargetPort(behind, 8080)?.service).toEqual(service);
-      expect(shelf.services.byTargetPort(shelf.byAddress(addressOf(address(100)), undefined)!, 8080)).toBeUndefined();
+      expect(behind.backed.byTargetPort(8080)?.service).toEqual(service);
+      expect(shelf.byAddress(addressOf(address(100)), undefined)!.backed.byTargetPort(8080)).toBeUndefined();
       // An address changes hands.
       await deletePod(api, spec(5));
       await runPod(api, { ...spec(5), deployment: 'heir' });

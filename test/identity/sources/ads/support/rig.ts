@@ -78,7 +78,7 @@ export async function attach(plane: ControlPlane, network = ''): Promise<Rig> {
     const found =
       shelf.services.byAddress(shelf.network, addressOf(address), undefined, port) ??
       (holder
-        ? shelf.services.byTargetPort(holder, port)
+        ? holder.backed.byTargetPort(port)
         : shelf.services.byPrefix(shelf.network, addressOf(address), undefined, port));
     return found?.service;
   };
