@@ -4,6 +4,7 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import { type Address, addressOf, fullLength } from '../semconv/address.ts';
+import { AddressMap } from './address-map.ts';
 import type { BackedServices } from './backed-services.ts';
 import type { Clock } from './clock.ts';
 import type { ServiceKey, ServiceObject, Vip, WorkloadObject } from './objects.ts';
@@ -84,7 +85,7 @@ export class Shelf {
   readonly #directory: Directory;
   readonly #announce: (change: DirectoryChange) => void;
   readonly #workloads = new WideMap<string, Holder>();
-  readonly #byAddress = new Timeline<Address, Holder>(rankAddressClaims, new WideMap());
+  readonly #byAddress = new Timeline<Address, Holder>(rankAddressClaims, new AddressMap());
   readonly #byCgroup = new Timeline<number, Holder>(byUid);
   readonly #byPod = new Timeline<string, Holder>(byUid, new WideMap());
   #podCount = 0;

@@ -77,6 +77,6 @@ export function isOwnContainer(pair: Pair, holder: Holder | undefined, { podUid 
 
 /** A workload that is a pod, and not this one. */
 function isOtherPod(holder: Holder | undefined, podUid: string): boolean {
-  const known = holder?.object.podUids ?? [];
-  return known.length > 0 && !known.includes(podUid);
+  const known = holder?.object.podUids;
+  return known !== undefined && known.length > 0 && known[0] !== podUid && !known.includes(podUid);
 }

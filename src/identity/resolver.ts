@@ -50,7 +50,6 @@ export interface Resolution {
 const NO_WORKLOADS: readonly Workload[] = [];
 
 const NEVER: End = { certainty: 'never' };
-const ABSENT: End = { certainty: 'absent' };
 const UNSURE: End = { certainty: 'unsure' };
 
 export interface ResolverParts extends LocalEndParts {
@@ -136,12 +135,13 @@ export class Resolver {
       if (source.namesRemoteEnds && !source.shelf.synced && !question.force) return { ...UNSURE, varies: isClient };
     }
     const joined = this.#join(entry, question);
-    if (joined.certainty === 'known') return joined;
+    if (joined?.certainty === 'known') return joined;
     const behind = isClient ? this.#behindVip(pair, clientNamespace) : undefined;
+    if (behind?.certainty === 'known') return behind;
     const varies = behind ? behind.varies : isClient && this.#isOwnPort(pair);
-    if (joined.certainty === 'unsure' && !question.force && behind?.certainty !== 'known') return { ...UNSURE, varies };
+    if (!question.force && (joined ? joined === UNSURE : this.#mayBeJoined(entry))) return { ...UNSURE, varies };
     if (behind) return behind;
-    if (joined.certainty === 'never') return NEVER;
+    if (joined) return NEVER;
     return { certainty: this.#mayComeToKnow ? 'absent' : 'never', varies };
   }
 
@@ -153,8 +153,9 @@ export class Resolver {
   /**
    * The same-node join: the local end of the other view, if all views that may be it have the same one. Client ports
    * are in no pair, so two programs that talk to one server from one address cannot be told apart there: `never`.
+   * undefined: no view says anything.
    */
-  #join(entry: Entry, question: Question): End {
+  #join(entry: Entry, question: Question): End | undefined {
     let end: End | undefined;
     let several = false;
     let unsure = false;
@@ -168,12 +169,12 @@ export class Resolver {
     }
     if (several) return NEVER;
     if (unsure && !question.force) return UNSURE;
-    if (end) return { ...end, certainty: 'known', via: 'join' };
-    // That a view which named this entry is over says nothing new about it.
-    const { remoteAddress } = entry.pair;
-    const mayCome =
-      entry.joined || this.#parts.index.hasLocal(remoteAddress) || this.#parts.nodeAddresses.has(remoteAddress);
-    return mayCome ? UNSURE : ABSENT;
+    return end && { ...end, certainty: 'known', via: 'join' };
+  }
+
+  /** Whether another view may come to name the remote end. That one which named it is over says nothing new about it. */
+  #mayBeJoined({ joined, pair: { remoteAddress } }: Entry): boolean {
+    return joined || this.#parts.index.hasLocal(remoteAddress) || this.#parts.nodeAddresses.has(remoteAddress);
   }
 
   /** The local end of another entry: by its labels where it has them, so that both views say the same. */
