@@ -1,9 +1,10 @@
 /**
  * The services that a workload backs. There is one for all workloads that back the same, each of which leads there: what
- * was found is remembered for all of them, and a new pair finds it without hashing.
+ * was found is remembered for all of them, and a new pair finds it without hashing: a list, mostly of one, that is gone
+ * through. Maps would be some more places in memory to look at, which are seldom in the processor's caches.
  */
-import { ByPort } from './by-port.ts';
 import type { PortMap, ServiceKey, ServiceObject, WorkloadObject } from './objects.ts';
+import type { Service } from './types.ts';
 
 const byKey = (a: ServiceObject, b: ServiceObject): number => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0);
 
@@ -25,12 +26,18 @@ interface Services {
   readonly version: number;
 }
 
+interface Found {
+  readonly port: number;
+  readonly service: Service;
+  readonly next: Found | undefined;
+}
+
 export class BackedServices {
   readonly #services: Services;
   readonly #backed: WorkloadObject['services'];
   #version = 0;
   /** What was found in that version. Not that there is none: whoever tries all ports would fill it. */
-  readonly #byTargetPort = new ByPort<ServiceObject>();
+  #found: Found | undefined;
 
   constructor(services: Services, backed: WorkloadObject['services']) {
     this.#services = services;
@@ -38,15 +45,14 @@ export class BackedServices {
   }
 
   /** The one whose target port is `port`: one with a virtual address before others, then lowest FQDN. */
-  byTargetPort(port: number): ServiceObject | undefined {
+  byTargetPort(port: number): Service | undefined {
     if (this.#version !== this.#services.version) {
       this.#version = this.#services.version;
-      this.#byTargetPort.take();
+      this.#found = undefined;
     }
-    const known = this.#byTargetPort.get(port);
-    if (known) return known;
-    const service = this.#find(port);
-    if (service) this.#byTargetPort.add(port, service);
+    for (let found = this.#found; found; found = found.next) if (found.port === port) return found.service;
+    const service = this.#find(port)?.service;
+    if (service) this.#found = { port, service, next: this.#found };
     return service;
   }
 

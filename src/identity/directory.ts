@@ -177,10 +177,15 @@ export class Shelf {
     return atMs === undefined ? this.#byAddress.current(address) : this.#byAddress.at(address, atMs);
   }
 
-  /** Whose cgroup it is: that of the workload which names it, else that of its pod. `owner`: who the node's cgroups say. */
-  byCgroup(id: number, atMs: number | undefined, owner = this.#directory.owners?.owner(id, atMs)): Holder | undefined {
-    const named = atMs === undefined ? this.#byCgroup.current(id) : this.#byCgroup.at(id, atMs);
-    return named ?? (owner?.podUid === undefined ? undefined : this.byPod(owner.podUid, atMs));
+  /** Whose cgroup it is: that of the workload which names it, else that of its pod. */
+  byCgroup(id: number, atMs: number | undefined): Holder | undefined {
+    const podUid = this.#directory.owners?.owner(id, atMs)?.podUid;
+    return this.namesCgroup(id, atMs) ?? (podUid === undefined ? undefined : this.byPod(podUid, atMs));
+  }
+
+  /** The workload that names this cgroup as its own. */
+  namesCgroup(id: number, atMs: number | undefined): Holder | undefined {
+    return atMs === undefined ? this.#byCgroup.current(id) : this.#byCgroup.at(id, atMs);
   }
 
   /** The pod that the node's cgroups call by this UID. */

@@ -8,7 +8,7 @@ import type { Directory, Holder } from './directory.ts';
 import { type Entry, localEnd } from './entry.ts';
 import type { EntryIndex } from './entry-index.ts';
 import { securityPolicy } from './hbone.ts';
-import { isOwnContainer, LocalEnd, type LocalEndParts, type Question } from './local-end.ts';
+import { LocalEnd, type LocalEndParts, type Question } from './local-end.ts';
 import type { NodeAddresses } from './node-addresses.ts';
 import type { LocalContainer, Peers, Service, Workload } from './types.ts';
 
@@ -111,8 +111,8 @@ export class Resolver {
       const holder = end.holder(source);
       if (holder === 'unsure') return UNSURE;
       if (holder) {
-        const own = container && isOwnContainer(pair, holder, container) ? container : undefined;
-        return { certainty: 'known', workload: holder.workload, holder, container: own, via: 'directory' };
+        const container = end.containerOf(holder);
+        return { certainty: 'known', workload: holder.workload, holder, container, via: 'directory' };
       }
       source.wants?.(pair.localAddress);
       if (!source.shelf.synced && !question.force) return UNSURE;
@@ -212,7 +212,7 @@ export class Resolver {
       }
     }
     const { holder } = server;
-    if (holder) return holder.backed.byTargetPort(pair.servicePort)?.service;
+    if (holder) return holder.backed.byTargetPort(pair.servicePort);
     if (address === NO_ADDRESS) return undefined;
     for (const { shelf } of this.#parts.sources) {
       const covering = shelf.services.byPrefix(shelf.network, address, clientNamespace, port);

@@ -11,7 +11,7 @@ import type { Workload } from './types.ts';
 import { VipTable } from './vip-table.ts';
 import { UNNAMED_FIELDS, WORKLOAD_FIELDS, type WorkloadFields, type WorkloadPool } from './workload-pool.ts';
 
-const NO_BACKING: Backing = { workload: undefined, varies: true };
+const NO_BACKING: Backing = { port: 0, workload: undefined, varies: true, next: undefined };
 
 export class ServiceIndex {
   readonly #pool: WorkloadPool;
@@ -123,9 +123,9 @@ export class ServiceIndex {
     return backed;
   }
 
-  backing({ object, backings }: HeldService, port: number): Backing {
-    const known = backings.get(port);
-    if (known) return known;
+  backing(service: HeldService, port: number): Backing {
+    for (let known = service.backings; known; known = known.next) if (known.port === port) return known;
+    const { object } = service;
     const workloads = [...this.endpoints(object.key)]
       .filter((holder) => target(object, holder.object.services.get(object.key), port) > 0)
       .map((holder) => holder.workload);
@@ -133,14 +133,16 @@ export class ServiceIndex {
     const common = commonFields(workloads);
     const workload = common && this.#pool.intern(common);
     if (workload) this.#pool.hold(workload);
-    const backing = { workload, varies: workloads.length > 1 };
-    backings.add(port, backing);
-    return backing;
+    service.backings = { port, workload, varies: workloads.length > 1, next: service.backings };
+    return service.backings;
   }
 
   #forgetBackings(key: ServiceKey): void {
-    const backings = this.#byKey.get(key)?.backings.take() ?? [];
-    for (const { workload } of backings) if (workload) this.#pool.release(workload);
+    const service = this.#byKey.get(key);
+    if (!service) return;
+    for (let known = service.backings; known; known = known.next)
+      if (known.workload) this.#pool.release(known.workload);
+    service.backings = undefined;
   }
 }
 

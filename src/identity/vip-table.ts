@@ -3,6 +3,7 @@ import { type Address, addressOf, addressText, fullLength, maskAddress } from '.
 import type { HeldService } from './held-service.ts';
 import { MultiMap } from './multi-map.ts';
 import type { Vip } from './objects.ts';
+import type { OneOrMany } from './one-or-many.ts';
 
 interface Claim {
   readonly service: HeldService;
@@ -39,7 +40,7 @@ export class VipTable {
 
   /** The service that claims exactly this address, at this port if one is given. Of several: see `prefers`. */
   exact(address: Address, clientNamespace: string | undefined, port: number | undefined): HeldService | undefined {
-    return best(this.#single.get(address), clientNamespace, port);
+    return best(this.#single.held(address), clientNamespace, port);
   }
 
   /** The service with the longest range that covers this address, itself no single address; of several as `exact`. */
@@ -48,7 +49,7 @@ export class VipTable {
     const text = addressText(address);
     for (const length of this.#lengths) {
       if (length >= fullLength(text)) continue;
-      const claims = this.#ranges.get(length)!.get(addressOf(maskAddress(text, length)));
+      const claims = this.#ranges.get(length)!.held(addressOf(maskAddress(text, length)));
       const service = best(claims, clientNamespace, port);
       if (service) return service;
     }
@@ -72,17 +73,22 @@ export class VipTable {
 }
 
 function best(
-  claims: Iterable<Claim>,
+  claims: OneOrMany<Claim>,
   clientNamespace: string | undefined,
   port: number | undefined,
 ): HeldService | undefined {
+  if (claims === undefined) return undefined;
+  if (!(claims instanceof Set)) return isFor(claims, port) ? claims.service : undefined;
   let best: HeldService | undefined;
   for (const claim of claims) {
-    if (claim.port !== undefined && port !== undefined && claim.port !== port) continue;
+    if (!isFor(claim, port)) continue;
     if (best === undefined || prefers(clientNamespace, claim.service, best)) best = claim.service;
   }
   return best;
 }
+
+const isFor = (claim: Claim, port: number | undefined): boolean =>
+  claim.port === undefined || port === undefined || claim.port === port;
 
 /** The client's namespace first, then `canonical`, then the lowest key. */
 function prefers(clientNamespace: string | undefined, one: HeldService, other: HeldService): boolean {

@@ -104,7 +104,7 @@ describe.skipIf(reason !== undefined)(`istiod itself${reason ? ` (skipped: ${rea
     expect(rig.serviceAt('172.20.0.10')).toBe('web.shop.svc.cluster.local');
     expect(rig.serviceAt('240.240.0.7')).toBe('api.bank.example');
     const behind = (address: string, port: number) =>
-      shelf.byAddress(addressOf(address), undefined)!.backed.byTargetPort(port)?.service.hostname;
+      shelf.byAddress(addressOf(address), undefined)!.backed.byTargetPort(port)?.hostname;
     expect([behind('10.0.1.11', 8081), behind('10.0.1.11', 9091)]).toEqual(['web.shop.svc.cluster.local', undefined]);
     expect([behind('10.0.2.11', 8081), behind('10.0.2.11', 9091)]).toEqual([undefined, 'web.shop.svc.cluster.local']);
     expect(behind('10.0.2.12', 5432)).toBe('db.payments.svc.cluster.local');

@@ -335,7 +335,7 @@ describe('services', () => {
   });
 
   const holder = () => shelf.byAddress(addressOf('10.0.0.1'), undefined)!;
-  const byPort = (port: number) => holder().backed.byTargetPort(port)?.service.hostname;
+  const byPort = (port: number) => holder().backed.byTargetPort(port)?.hostname;
 
   it('finds the service by target port, lowest FQDN first', () => {
     shelf.upsertService(service({ hostname: 'b.default', ports: new Map([[80, 8080]]) }));

@@ -103,7 +103,7 @@ export class Backends {
       variants = new WeakMap();
       this.#variants.set(peers, variants);
     }
-    const service = peers.service ?? holder.backed.byTargetPort(server.port)?.service;
+    const service = peers.service ?? holder.backed.byTargetPort(server.port);
     const known = variants.get(holder.workload);
     if (known && known.service === service) return known;
     const named: Peers = { ...peers, destination: holder.workload, service };

@@ -87,8 +87,8 @@ describe.skipIf(reason !== undefined)(`istiod${reason ? ` (skipped: ${reason})` 
   const at = (shelf: Shelf, address: string) => shelf.byAddress(addressOf(address), undefined);
   const dialled = (shelf: Shelf, address: string, port: number) => {
     const holder = at(shelf, address);
-    return (shelf.services.byAddress('', addressOf(address), undefined, port) ?? holder?.backed.byTargetPort(port))
-      ?.service;
+    const exact = shelf.services.byAddress('', addressOf(address), undefined, port);
+    return exact ? exact.service : holder?.backed.byTargetPort(port);
   };
 
   /** All that a sidecar is told about an address is what the workload API tells; returns it. */

@@ -113,7 +113,7 @@ describe('a real API server', () => {
       const service = { hostname: 'web.crowd.svc.cluster.local', name: 'web', namespace: 'crowd' };
       expect(shelf.services.byAddress('', addressOf('10.96.7.7'), undefined)?.service).toEqual(service);
       const behind = shelf.byAddress(addressOf(address(99)), undefined)!;
-      expect(behind.backed.byTargetPort(8080)?.service).toEqual(service);
+      expect(behind.backed.byTargetPort(8080)).toEqual(service);
       expect(shelf.byAddress(addressOf(address(100)), undefined)!.backed.byTargetPort(8080)).toBeUndefined();
       // An address changes hands.
       await deletePod(api, spec(5));

@@ -40,7 +40,7 @@ async function put(objects: {
 
 const at = (address: string) => shelf.byAddress(addressOf(address), undefined);
 const vip = (address: string) => shelf.services.byAddress('', addressOf(address), undefined)?.service.name;
-const serving = (address: string, port: number) => at(address)!.backed.byTargetPort(port)?.service.hostname;
+const serving = (address: string, port: number) => at(address)!.backed.byTargetPort(port)?.hostname;
 
 describe('pods', () => {
   it('hold their addresses while they run', async () => {

@@ -51,7 +51,7 @@ describe('a first list', () => {
       node: 'node-1',
       goneSinceMs: undefined,
     });
-    expect(holder.backed.byTargetPort(8080)?.service).toEqual({
+    expect(holder.backed.byTargetPort(8080)).toEqual({
       hostname: 'reviews.default.svc.cluster.local',
       name: 'reviews',
       namespace: 'default',

@@ -75,12 +75,10 @@ export async function attach(plane: ControlPlane, network = ''): Promise<Rig> {
   const { shelf } = source;
   const service = (address: string, port: number) => {
     const holder = shelf.byAddress(addressOf(address), undefined);
-    const found =
-      shelf.services.byAddress(shelf.network, addressOf(address), undefined, port) ??
-      (holder
-        ? holder.backed.byTargetPort(port)
-        : shelf.services.byPrefix(shelf.network, addressOf(address), undefined, port));
-    return found?.service;
+    const exact = shelf.services.byAddress(shelf.network, addressOf(address), undefined, port);
+    if (exact) return exact.service;
+    if (holder) return holder.backed.byTargetPort(port);
+    return shelf.services.byPrefix(shelf.network, addressOf(address), undefined, port)?.service;
   };
   return {
     plane,

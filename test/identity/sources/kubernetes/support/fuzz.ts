@@ -166,7 +166,7 @@ function picture(shelf: Shelf, cluster: Cluster): string {
   ];
   const answers = addresses.map((address) => {
     const holder = shelf.byAddress(addressOf(address), undefined);
-    const ports = [8080, 9080].map((port) => holder?.backed.byTargetPort(port)?.service.hostname);
+    const ports = [8080, 9080].map((port) => holder?.backed.byTargetPort(port)?.hostname);
     return [address, holder?.workload, holder?.object.hbone, ports];
   });
   const vips = ['10.96.0.1', '10.96.0.2', '192.0.2.1'].map(
