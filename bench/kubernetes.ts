@@ -20,6 +20,7 @@
  *
  *     node bench/run.mjs kubernetes
  */
+
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -33,6 +34,7 @@ import { systemClock } from '../src/identity/clock.ts';
 import { Directory } from '../src/identity/directory.ts';
 import { KUBERNETES_DEFAULTS } from '../src/identity/sources/kubernetes/config.ts';
 import { createKubernetesSource } from '../src/identity/sources/kubernetes/source.ts';
+import { type Address, addressOf } from '../src/semconv/address.ts';
 import { startAgent } from './support/agent.ts';
 import { tell } from './support/figures.ts';
 
@@ -282,14 +284,14 @@ async function alone(server: Server) {
   await sleep(50);
   const blockMs = delay.max / 1e6;
   const { shelf } = source;
-  const addresses = Array.from({ length: PODS }, (_, i) => ip(i));
+  const addresses = Array.from({ length: PODS }, (_, i) => addressOf(ip(i)));
   const now = Date.now();
   let found = 0;
   const lookups = performance.now();
   for (let round = 0; round < 100; round++) for (const address of addresses) if (shelf.byAddress(address, now)) found++;
   const lookupNs = ((performance.now() - lookups) * 1e6) / (100 * PODS);
   /** The number in the uid of the pod that has the address: each successor's is higher by as many as there are. */
-  const serial = (address: string) => Number(shelf.byAddress(address, undefined)?.workload.podUid?.slice(-12));
+  const serial = (address: Address) => Number(shelf.byAddress(address, undefined)?.workload.podUid?.slice(-12));
   const before = addresses.map(serial);
   const last = addresses.at(-1)!;
   const churnBlocksMs: number[] = [];

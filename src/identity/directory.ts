@@ -3,7 +3,9 @@
  * configured order. Every change is announced by the addresses and cgroups whose answer it may alter.
  */
 import { isDeepStrictEqual } from 'node:util';
-import { fullLength } from '../semconv/address.ts';
+import { type Address, addressOf, fullLength } from '../semconv/address.ts';
+import { AddressMap } from './address-map.ts';
+import type { BackedServices } from './backed-services.ts';
 import type { Clock } from './clock.ts';
 import type { ServiceKey, ServiceObject, Vip, WorkloadObject } from './objects.ts';
 import { ServiceIndex } from './services.ts';
@@ -20,13 +22,13 @@ export const TOMBSTONE_MS = 180_000;
 export interface Holder {
   readonly object: WorkloadObject;
   readonly workload: Workload;
-  readonly shelf: Shelf;
+  readonly backed: BackedServices;
 }
 
 /** What may have another answer now. */
 export interface DirectoryChange {
-  readonly addresses: ReadonlySet<string>;
-  readonly cgroups: ReadonlySet<bigint>;
+  readonly addresses: ReadonlySet<Address>;
+  readonly cgroups: ReadonlySet<number>;
   readonly ranges: readonly Vip[];
   /** A source has got its first whole state: every answer may be another. */
   readonly synced: boolean;
@@ -82,9 +84,9 @@ export class Shelf {
   readonly services: ServiceIndex;
   readonly #directory: Directory;
   readonly #announce: (change: DirectoryChange) => void;
-  readonly #workloads = new WideMap<Holder>();
-  readonly #byAddress = new Timeline<string, Holder>(rankAddressClaims, new WideMap());
-  readonly #byCgroup = new Timeline<bigint, Holder>(byUid);
+  readonly #workloads = new WideMap<string, Holder>();
+  readonly #byAddress = new Timeline<Address, Holder>(rankAddressClaims, new AddressMap());
+  readonly #byCgroup = new Timeline<number, Holder>(byUid);
   readonly #byPod = new Timeline<string, Holder>(byUid, new WideMap());
   #podCount = 0;
   #synced = false;
@@ -135,11 +137,11 @@ export class Shelf {
       this.#directory.pool.release(workload);
       return;
     }
-    const holder: Holder = { object: held, workload, shelf: this };
+    const holder: Holder = { object: held, workload, backed: this.services.backed(object.services) };
     if (old) this.#take(old);
     const fromMs = this.#synced ? this.#directory.clock.now() : undefined;
     this.#workloads.set(object.uid, holder);
-    for (const address of this.#ownAddresses(object)) this.#byAddress.begin(address, holder, fromMs);
+    for (const address of this.#ownAddresses(object)) this.#byAddress.begin(addressOf(address), holder, fromMs);
     for (const cgroup of object.cgroups) this.#byCgroup.begin(cgroup, holder, fromMs);
     for (const podUid of podUids(object)) this.#byPod.begin(podUid, holder, fromMs);
     this.#podCount += podUids(object).length;
@@ -171,14 +173,19 @@ export class Shelf {
   }
 
   /** Who held the address in this node's network at `atMs` (wall clock), or who holds it now. */
-  byAddress(address: string, atMs: number | undefined): Holder | undefined {
+  byAddress(address: Address, atMs: number | undefined): Holder | undefined {
     return atMs === undefined ? this.#byAddress.current(address) : this.#byAddress.at(address, atMs);
   }
 
-  /** Whose cgroup it is: that of the workload which names it, else that of its pod. `owner`: who the node's cgroups say. */
-  byCgroup(id: bigint, atMs: number | undefined, owner = this.#directory.owners?.owner(id, atMs)): Holder | undefined {
-    const named = atMs === undefined ? this.#byCgroup.current(id) : this.#byCgroup.at(id, atMs);
-    return named ?? (owner?.podUid === undefined ? undefined : this.byPod(owner.podUid, atMs));
+  /** Whose cgroup it is: that of the workload which names it, else that of its pod. */
+  byCgroup(id: number, atMs: number | undefined): Holder | undefined {
+    const podUid = this.#directory.owners?.owner(id, atMs)?.podUid;
+    return this.namesCgroup(id, atMs) ?? (podUid === undefined ? undefined : this.byPod(podUid, atMs));
+  }
+
+  /** The workload that names this cgroup as its own. */
+  namesCgroup(id: number, atMs: number | undefined): Holder | undefined {
+    return atMs === undefined ? this.#byCgroup.current(id) : this.#byCgroup.at(id, atMs);
   }
 
   /** The pod that the node's cgroups call by this UID. */
@@ -200,7 +207,7 @@ export class Shelf {
   /** Takes all that a version held out of the indexes; its claims stay as tombstones. */
   #take(holder: Holder): void {
     const now = this.#directory.clock.now();
-    for (const address of this.#ownAddresses(holder.object)) this.#byAddress.end(address, holder, now);
+    for (const address of this.#ownAddresses(holder.object)) this.#byAddress.end(addressOf(address), holder, now);
     for (const cgroup of holder.object.cgroups) this.#byCgroup.end(cgroup, holder, now);
     for (const podUid of podUids(holder.object)) this.#byPod.end(podUid, holder, now);
     this.#podCount -= podUids(holder.object).length;
@@ -211,11 +218,11 @@ export class Shelf {
   /** Until the whole state is told nobody is told of its parts: all is asked again then. */
   #announceWorkloads(versions: readonly Holder[]): void {
     if (!this.#synced) return;
-    const addresses = new Set<string>();
-    const cgroups = new Set<bigint>();
+    const addresses = new Set<Address>();
+    const cgroups = new Set<number>();
     const vips: Vip[] = [];
     for (const { object } of versions) {
-      for (const address of object.addresses) addresses.add(address);
+      for (const address of object.addresses) addresses.add(addressOf(address));
       for (const cgroup of this.#cgroupsOf(object)) cgroups.add(cgroup);
       // Who dials the service may have another workload behind it now.
       for (const key of object.services.keys()) vips.push(...(this.services.get(key)?.vips ?? []));
@@ -225,16 +232,16 @@ export class Shelf {
 
   #announceService(key: ServiceKey, vips: readonly Vip[]): void {
     if (!this.#synced) return;
-    const addresses = new Set<string>();
-    const cgroups = new Set<bigint>();
+    const addresses = new Set<Address>();
+    const cgroups = new Set<number>();
     for (const { object } of this.services.endpoints(key)) {
-      for (const address of object.addresses) addresses.add(address);
+      for (const address of object.addresses) addresses.add(addressOf(address));
       for (const cgroup of this.#cgroupsOf(object)) cgroups.add(cgroup);
     }
     this.#announce({ addresses: withVips(addresses, vips), cgroups, ranges: vips.filter(isRange), synced: false });
   }
 
-  *#cgroupsOf(object: WorkloadObject): Iterable<bigint> {
+  *#cgroupsOf(object: WorkloadObject): Iterable<number> {
     yield* object.cgroups;
     for (const podUid of podUids(object)) yield* this.#directory.owners?.cgroupsOf(podUid) ?? [];
   }
@@ -245,8 +252,8 @@ const podUids = (object: WorkloadObject): readonly string[] => object.podUids ??
 
 const isRange = (vip: Vip): boolean => vip.length < fullLength(vip.address);
 
-function withVips(addresses: Set<string>, vips: readonly Vip[]): Set<string> {
-  for (const vip of vips) if (!isRange(vip)) addresses.add(vip.address);
+function withVips(addresses: Set<Address>, vips: readonly Vip[]): Set<Address> {
+  for (const vip of vips) if (!isRange(vip)) addresses.add(addressOf(vip.address));
   return addresses;
 }
 

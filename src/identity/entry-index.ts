@@ -1,12 +1,12 @@
 /**
  * Which entries an address or a cgroup concerns, and which is the other view of the same connections.
  *
- * A flood of new pairs goes through `add` and `delete`, so an entry is found again by its number and its other end's
- * address is in no table of texts. Most directory changes are about ends on other nodes, and touch the entries with that
+ * A flood of new pairs goes through `add` and `delete`, so an entry is found again by its number, its other end's address
+ * is in no table, and an entry that goes is not looked at: what is known of it by its number is enough. Most directory changes are about ends on other nodes, and touch the entries with that
  * other end and no others. A change at this node looks at every entry.
  */
 import type { Pair } from '../receiver/types.ts';
-import { isLoopback, maskAddress } from '../semconv/address.ts';
+import { type Address, addressText, isLoopback, maskAddress, NO_ADDRESS } from '../semconv/address.ts';
 import { AddressChains } from './address-chains.ts';
 import type { DirectoryChange } from './directory.ts';
 import type { Entry } from './entry.ts';
@@ -15,17 +15,32 @@ import type { Vip } from './objects.ts';
 
 const NO_ENTRIES: readonly Entry[] = [];
 
+/** Which of the tables have an entry, beside that of all. */
+const BY_REMOTE = 1;
+const BY_DIALLED = 2;
+const AS_VIEW = 4;
+
+/** An address that sockets of this node have. */
+interface LocalAddress {
+  readonly address: Address;
+  /** Of entries. */
+  count: number;
+}
+
 export class EntryIndex {
   /** By number. */
   readonly #entries: (Entry | undefined)[] = [];
+  /** By number. */
+  readonly #tables: number[] = [];
+  /** By number. */
+  readonly #local: LocalAddress[] = [];
   /** Numbers that are to be had again. */
   readonly #free: number[] = [];
   /** By the address at the other end. */
   readonly #byRemote = new AddressChains();
   /** By the address that was dialled, where another was met: most pairs have none. */
-  readonly #byDialled = new MultiMap<string, Entry>();
-  /** How many have the address as their own. */
-  readonly #locals = new Map<string, number>();
+  readonly #byDialled = new MultiMap<Address, Entry>();
+  readonly #locals = new Map<Address, LocalAddress>();
   /**
    * By all that both views of a connection have in common. It has the entries whose other end is some socket of this
    * node, and only those: most pairs go to other nodes, and have no other view here.
@@ -39,41 +54,64 @@ export class EntryIndex {
   add(entry: Entry): void {
     const { kind, localAddress, remoteAddress, dialledAddress } = entry.pair;
     if (kind === 'unattributed') return;
-    const locals = this.#locals.get(localAddress) ?? 0;
-    this.#locals.set(localAddress, locals + 1);
-    if (locals === 0) for (const other of this.#withRemote(localAddress)) this.#views.add(viewKey(other.pair), other);
     const place = this.#free.pop() ?? this.#entries.length;
     this.#entries[place] = entry;
     entry.place = place;
+    this.#tables[place] = 0;
+    this.#local[place] = this.#addLocal(localAddress);
     if (kind !== 'pair') return;
     this.#byRemote.add(place, remoteAddress);
-    if (dialledAddress !== '') this.#byDialled.add(dialledAddress, entry);
-    if (this.hasLocal(remoteAddress)) this.#views.add(viewKey(entry.pair), entry);
+    this.#tables[place]! |= BY_REMOTE;
+    if (dialledAddress !== NO_ADDRESS) {
+      this.#byDialled.add(dialledAddress, entry);
+      this.#tables[place]! |= BY_DIALLED;
+    }
+    if (this.hasLocal(remoteAddress)) this.#addView(entry);
   }
 
   /** No-op if the index does not have it. */
   delete(entry: Entry): void {
     const { place } = entry;
     if (place === undefined) return;
-    const { kind, localAddress, remoteAddress, dialledAddress } = entry.pair;
+    const tables = this.#tables[place]!;
+    if (tables & AS_VIEW) this.#deleteView(entry);
+    if (tables & BY_DIALLED) this.#byDialled.delete(entry.pair.dialledAddress, entry);
+    if (tables & BY_REMOTE) this.#byRemote.delete(place);
+    this.#deleteLocal(this.#local[place]!);
     entry.place = undefined;
     this.#entries[place] = undefined;
     this.#free.push(place);
-    if (kind === 'pair') {
-      if (this.hasLocal(remoteAddress)) this.#views.delete(viewKey(entry.pair), entry);
-      if (dialledAddress !== '') this.#byDialled.delete(dialledAddress, entry);
-      this.#byRemote.delete(place, remoteAddress);
+  }
+
+  #addLocal(address: Address): LocalAddress {
+    let local = this.#locals.get(address);
+    if (!local) {
+      local = { address, count: 0 };
+      this.#locals.set(address, local);
+      for (const other of this.#withRemote(address)) this.#addView(other);
     }
-    const locals = this.#locals.get(localAddress)! - 1;
-    if (locals > 0) this.#locals.set(localAddress, locals);
-    else {
-      this.#locals.delete(localAddress);
-      for (const other of this.#withRemote(localAddress)) this.#views.delete(viewKey(other.pair), other);
-    }
+    local.count++;
+    return local;
+  }
+
+  #deleteLocal(local: LocalAddress): void {
+    if (--local.count > 0) return;
+    this.#locals.delete(local.address);
+    for (const other of this.#withRemote(local.address)) this.#deleteView(other);
+  }
+
+  #addView(entry: Entry): void {
+    this.#views.add(viewKey(entry.pair), entry);
+    this.#tables[entry.place!]! |= AS_VIEW;
+  }
+
+  #deleteView(entry: Entry): void {
+    this.#views.delete(viewKey(entry.pair), entry);
+    this.#tables[entry.place!]! &= ~AS_VIEW;
   }
 
   /** Whether some socket of this node has the address. */
-  hasLocal(address: string): boolean {
+  hasLocal(address: Address): boolean {
     return this.#locals.has(address);
   }
 
@@ -83,7 +121,11 @@ export class EntryIndex {
    */
   mirrors(entry: Entry): readonly Entry[] {
     const { pair, place } = entry;
-    if (pair.kind !== 'pair' || !this.hasLocal(pair.remoteAddress)) return NO_ENTRIES;
+    const hasMirrors =
+      place === undefined
+        ? pair.kind === 'pair' && this.hasLocal(pair.remoteAddress)
+        : (this.#tables[place]! & AS_VIEW) !== 0;
+    if (!hasMirrors) return NO_ENTRIES;
     // What was deleted may have been the last of its local address: then its mirrors are no views.
     const candidates = place === undefined ? this.#withRemote(pair.localAddress) : this.#views.get(viewKey(pair));
     return [...candidates].filter((other) => isMirror(entry, other));
@@ -115,7 +157,7 @@ export class EntryIndex {
   }
 
   /** Those that have the address at their other end, without those that dialled it and met another. */
-  *#withRemote(address: string): IterableIterator<Entry> {
+  *#withRemote(address: Address): IterableIterator<Entry> {
     for (const place of this.#byRemote.candidates(address)) {
       const entry = this.#entries[place]!;
       if (entry.pair.remoteAddress === address) yield entry;
@@ -124,11 +166,12 @@ export class EntryIndex {
 
   /** Those that have an address of these ranges at their other end, or dialled one. Each address is looked at once. */
   *#within(ranges: readonly Vip[]): IterableIterator<Entry> {
-    const known = new Map<string, boolean>();
-    const isWithin = (address: string): boolean => {
+    const known = new Map<Address, boolean>();
+    const isWithin = (address: Address): boolean => {
       let within = known.get(address);
       if (within === undefined) {
-        within = ranges.some((range) => covers(range, address));
+        const text = addressText(address);
+        within = ranges.some((range) => covers(range, text));
         known.set(address, within);
       }
       return within;
@@ -138,7 +181,7 @@ export class EntryIndex {
       if (kind !== 'pair') continue;
       // A server's own address is what was dialled, as far as it knows.
       const server = role === 'destination' ? localAddress : remoteAddress;
-      if (isWithin(server) || (dialledAddress !== '' && isWithin(dialledAddress))) yield entry;
+      if (isWithin(server) || (dialledAddress !== NO_ADDRESS && isWithin(dialledAddress))) yield entry;
     }
   }
 }

@@ -21,8 +21,6 @@ export interface Entry {
   heldByUse: readonly Workload[];
   /** Its number in the index; undefined while no index has it. Set by the index. */
   place: number | undefined;
-  /** Open connections, by the changes of the gauge seen so far. */
-  active: number;
 }
 
 /** The end on whose socket the entry's connections were counted. */

@@ -35,6 +35,8 @@ export class LocalEnd {
   readonly #question: Question;
   /** What the cgroup's path tells. */
   readonly #owner: LocalContainer | undefined;
+  /** Whom that pod is. */
+  #owned: Holder | undefined;
 
   constructor(parts: LocalEndParts, pair: Pair, question: Question) {
     this.#parts = parts;
@@ -52,8 +54,14 @@ export class LocalEnd {
       const served = shelf.byAddress(localAddress, atMs);
       if (actsFor(this.#pair, served)) return served;
     }
-    const byCgroup = shelf.byCgroup(cgroupId, atMs, this.#owner);
-    if (byCgroup) return byCgroup;
+    const named = shelf.namesCgroup(cgroupId, atMs);
+    if (named) return named;
+    const podUid = this.#owner?.podUid;
+    const owner = podUid === undefined ? undefined : shelf.byPod(podUid, atMs);
+    if (owner) {
+      this.#owned = owner;
+      return owner;
+    }
     if (!force && usesCgroups && this.#parts.cgroups.looking(cgroupId)) return 'unsure';
     const byAddress = shelf.byAddress(localAddress, atMs);
     if (!shelf.holdsPods) return byAddress;
@@ -64,19 +72,22 @@ export class LocalEnd {
     return shelf.byPod(pod, atMs) ?? (isOtherPod(byAddress, pod) ? undefined : byAddress);
   }
 
+  /** The container, if it is the workload's own: a proxy that acts for it, or another pod at its address, is not. */
+  containerOf(holder: Holder): LocalContainer | undefined {
+    const { container } = this;
+    if (!container || actsFor(this.#pair, holder)) return undefined;
+    const isOwn = holder === this.#owned || container.podUid === undefined || !isOtherPod(holder, container.podUid);
+    return isOwn ? container : undefined;
+  }
+
   #byNamespace(): LocalContainer | undefined {
     if (!this.#parts.sources.some(({ shelf }) => shelf.holdsPods)) return undefined;
     return this.#parts.namespaces.owner(this.#pair.netns, this.#question.atMs);
   }
 }
 
-/** Whether the container is the workload's own: a proxy that acts for it, or another pod at its address, is not. */
-export function isOwnContainer(pair: Pair, holder: Holder | undefined, { podUid }: LocalContainer): boolean {
-  return !actsFor(pair, holder) && (podUid === undefined || !isOtherPod(holder, podUid));
-}
-
 /** A workload that is a pod, and not this one. */
 function isOtherPod(holder: Holder | undefined, podUid: string): boolean {
-  const known = holder?.object.podUids ?? [];
-  return known.length > 0 && !known.includes(podUid);
+  const known = holder?.object.podUids;
+  return known !== undefined && known.length > 0 && known[0] !== podUid && !known.includes(podUid);
 }

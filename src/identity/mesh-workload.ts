@@ -46,7 +46,7 @@ export const spiffeId = (trustDomain: string, namespace: string, serviceAccount:
 /** `principal` may give one string for many workloads of one service account. */
 export function meshWorkload(
   workload: MeshWorkload,
-  cgroups: readonly bigint[],
+  cgroups: readonly number[],
   principal: typeof spiffeId = spiffeId,
 ): WorkloadObject {
   const { namespace, podUids = NONE } = workload;

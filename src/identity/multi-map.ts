@@ -39,6 +39,11 @@ export class MultiMap<K, V extends object> {
     return undefined;
   }
 
+  /** As they are kept: for one value, as most keys have, nothing is made. */
+  held(key: K): OneOrMany<V> {
+    return this.#map.get(key);
+  }
+
   /** Values may be deleted while they are looked at. */
   get(key: K): Iterable<V> {
     return valuesOf(this.#map.get(key));

@@ -86,7 +86,6 @@ export class Namer {
       renewed: false,
       heldByUse: NO_WORKLOADS,
       place: undefined,
-      active: 0,
     };
     const old = table.put(entry);
     if (old) this.#forget(old);
@@ -186,7 +185,7 @@ export class Namer {
     const { peers } = resolution;
     lookups[peers.source ? 'known' : unknownAs].add(1);
     lookups[peers.destination ? 'known' : unknownAs].add(1);
-    entry.source.remember(entry.pair.slot, entry.pair.generation, () => formatLabels(peers));
+    entry.source.remember(entry.pair.slot, entry.pair.generation, peers, formatLabels);
   }
 
   #wait(entry: Entry): void {
@@ -285,7 +284,7 @@ export class Namer {
   /** The slot has a new generation: nothing is asked about the old one any more, though it may still wait. */
   #forget(entry: Entry): void {
     this.#parts.index.delete(entry);
-    this.#dirty.delete(entry);
+    if (this.#dirty.size > 0) this.#dirty.delete(entry);
     entry.renewed = true;
   }
 }

@@ -22,7 +22,7 @@ export interface WorkloadObject {
   /** Rank among workloads that claim one address: pods before others, then those that speak HBONE. */
   readonly pod: boolean;
   readonly hbone: boolean;
-  readonly cgroups: readonly bigint[];
+  readonly cgroups: readonly number[];
   /**
    * What the node's cgroups call its pod: the pod's UID, and for a static pod what the kubelet calls it instead (the
    * annotations kubernetes.io/config.hash and config.mirror). Absent where the source knows none.

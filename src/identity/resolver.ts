@@ -3,12 +3,12 @@
  * for a better one and a labelled slot must not be renewed for a passing doubt.
  */
 import type { Pair } from '../receiver/types.ts';
-import { isLoopback } from '../semconv/address.ts';
+import { type Address, isLoopback, NO_ADDRESS } from '../semconv/address.ts';
 import type { Directory, Holder } from './directory.ts';
 import { type Entry, localEnd } from './entry.ts';
 import type { EntryIndex } from './entry-index.ts';
 import { securityPolicy } from './hbone.ts';
-import { isOwnContainer, LocalEnd, type LocalEndParts, type Question } from './local-end.ts';
+import { LocalEnd, type LocalEndParts, type Question } from './local-end.ts';
 import type { NodeAddresses } from './node-addresses.ts';
 import type { LocalContainer, Peers, Service, Workload } from './types.ts';
 
@@ -50,7 +50,6 @@ export interface Resolution {
 const NO_WORKLOADS: readonly Workload[] = [];
 
 const NEVER: End = { certainty: 'never' };
-const ABSENT: End = { certainty: 'absent' };
 const UNSURE: End = { certainty: 'unsure' };
 
 export interface ResolverParts extends LocalEndParts {
@@ -93,7 +92,7 @@ export class Resolver {
   }
 
   /** Who had this address at that time, if anybody knows now. */
-  holder(address: string, atMs: number): Holder | undefined {
+  holder(address: Address, atMs: number): Holder | undefined {
     for (const source of this.#parts.sources) {
       const holder = source.shelf.byAddress(address, atMs);
       if (holder) return holder;
@@ -112,8 +111,8 @@ export class Resolver {
       const holder = end.holder(source);
       if (holder === 'unsure') return UNSURE;
       if (holder) {
-        const own = container && isOwnContainer(pair, holder, container) ? container : undefined;
-        return { certainty: 'known', workload: holder.workload, holder, container: own, via: 'directory' };
+        const container = end.containerOf(holder);
+        return { certainty: 'known', workload: holder.workload, holder, container, via: 'directory' };
       }
       source.wants?.(pair.localAddress);
       if (!source.shelf.synced && !question.force) return UNSURE;
@@ -132,16 +131,17 @@ export class Resolver {
       const holder = source.shelf.byAddress(pair.remoteAddress, question.atMs);
       if (holder) return { certainty: 'known', workload: holder.workload, holder, via: 'directory' };
       source.wants?.(pair.remoteAddress);
-      if (pair.dialledAddress !== '') source.wants?.(pair.dialledAddress);
+      if (pair.dialledAddress !== NO_ADDRESS) source.wants?.(pair.dialledAddress);
       if (source.namesRemoteEnds && !source.shelf.synced && !question.force) return { ...UNSURE, varies: isClient };
     }
     const joined = this.#join(entry, question);
-    if (joined.certainty === 'known') return joined;
+    if (joined?.certainty === 'known') return joined;
     const behind = isClient ? this.#behindVip(pair, clientNamespace) : undefined;
+    if (behind?.certainty === 'known') return behind;
     const varies = behind ? behind.varies : isClient && this.#isOwnPort(pair);
-    if (joined.certainty === 'unsure' && !question.force && behind?.certainty !== 'known') return { ...UNSURE, varies };
+    if (!question.force && (joined ? joined === UNSURE : this.#mayBeJoined(entry))) return { ...UNSURE, varies };
     if (behind) return behind;
-    if (joined.certainty === 'never') return NEVER;
+    if (joined) return NEVER;
     return { certainty: this.#mayComeToKnow ? 'absent' : 'never', varies };
   }
 
@@ -153,8 +153,9 @@ export class Resolver {
   /**
    * The same-node join: the local end of the other view, if all views that may be it have the same one. Client ports
    * are in no pair, so two programs that talk to one server from one address cannot be told apart there: `never`.
+   * undefined: no view says anything.
    */
-  #join(entry: Entry, question: Question): End {
+  #join(entry: Entry, question: Question): End | undefined {
     let end: End | undefined;
     let several = false;
     let unsure = false;
@@ -168,12 +169,12 @@ export class Resolver {
     }
     if (several) return NEVER;
     if (unsure && !question.force) return UNSURE;
-    if (end) return { ...end, certainty: 'known', via: 'join' };
-    // That a view which named this entry is over says nothing new about it.
-    const { remoteAddress } = entry.pair;
-    const mayCome =
-      entry.joined || this.#parts.index.hasLocal(remoteAddress) || this.#parts.nodeAddresses.has(remoteAddress);
-    return mayCome ? UNSURE : ABSENT;
+    return end && { ...end, certainty: 'known', via: 'join' };
+  }
+
+  /** Whether another view may come to name the remote end. That one which named it is over says nothing new about it. */
+  #mayBeJoined({ joined, pair: { remoteAddress } }: Entry): boolean {
+    return joined || this.#parts.index.hasLocal(remoteAddress) || this.#parts.nodeAddresses.has(remoteAddress);
   }
 
   /** The local end of another entry: by its labels where it has them, so that both views say the same. */
@@ -202,17 +203,17 @@ export class Resolver {
 
   /** The service that was dialled: by exact VIP, by the server's target port, by the longest prefix. One rule for both ends. */
   #service(pair: Pair, server: End, clientNamespace: string | undefined): Service | undefined {
-    if (server.vip && pair.dialledAddress === '') return server.vip;
+    if (server.vip && pair.dialledAddress === NO_ADDRESS) return server.vip;
     const { address, port } = dialled(pair);
-    if (address !== '') {
+    if (address !== NO_ADDRESS) {
       for (const { shelf } of this.#parts.sources) {
         const exact = shelf.services.byAddress(shelf.network, address, clientNamespace, port);
         if (exact) return exact.service;
       }
     }
     const { holder } = server;
-    if (holder) return holder.shelf.services.byTargetPort(holder, pair.servicePort)?.service;
-    if (address === '') return undefined;
+    if (holder) return holder.backed.byTargetPort(pair.servicePort);
+    if (address === NO_ADDRESS) return undefined;
     for (const { shelf } of this.#parts.sources) {
       const covering = shelf.services.byPrefix(shelf.network, address, clientNamespace, port);
       if (covering) return covering.service;
@@ -227,7 +228,7 @@ function heldByUse(one: End, other: End): readonly Workload[] {
 }
 
 /** Where the service was asked for: what the application dialled, else the server's own address. */
-function dialled(pair: Pair): { readonly address: string; readonly port: number } {
-  if (pair.dialledAddress !== '') return { address: pair.dialledAddress, port: pair.dialledPort };
+function dialled(pair: Pair): { readonly address: Address; readonly port: number } {
+  if (pair.dialledAddress !== NO_ADDRESS) return { address: pair.dialledAddress, port: pair.dialledPort };
   return { address: pair.role === 'source' ? pair.remoteAddress : pair.localAddress, port: pair.servicePort };
 }

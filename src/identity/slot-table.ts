@@ -15,6 +15,10 @@ export class SlotTable {
   #generation = new Uint32Array(FIRST_CAPACITY);
   #peers: (Peers | undefined)[] = new Array(FIRST_CAPACITY).fill(undefined);
   #entries: (Entry | undefined)[] = new Array(FIRST_CAPACITY).fill(undefined);
+  /** Open connections, by the changes of the gauge seen so far. */
+  #active = new Int32Array(FIRST_CAPACITY);
+  /** By slot, of the few that have some: see Entry. */
+  readonly #heldByUse = new Map<number, readonly Workload[]>();
   /** The last batch whose gauge changes were counted, by its time and first slot: a sweep is several batches. */
   #countedNs = Number.NEGATIVE_INFINITY;
   #countedSlot = -1;
@@ -38,7 +42,7 @@ export class SlotTable {
     const { slot, generation } = entry.pair;
     this.#reserve(slot);
     const old = this.#entries[slot];
-    if (old) this.#end(old);
+    this.#end(slot);
     this.#generation[slot] = generation;
     this.#entries[slot] = entry;
     this.#peers[slot] = entry.peers;
@@ -48,9 +52,13 @@ export class SlotTable {
   label(entry: Entry, peers: Peers, heldByUse: readonly Workload[]): void {
     entry.peers = peers;
     entry.heldByUse = heldByUse;
-    if (entry.active > 0) for (const workload of heldByUse) this.#pool.hold(workload, entry.active);
     const { slot, generation } = entry.pair;
-    if (this.entry(slot, generation) === entry) this.#peers[slot] = peers;
+    if (this.entry(slot, generation) !== entry) return;
+    this.#peers[slot] = peers;
+    if (heldByUse.length === 0) return;
+    this.#heldByUse.set(slot, heldByUse);
+    const active = this.#active[slot]!;
+    if (active > 0) for (const workload of heldByUse) this.#pool.hold(workload, active);
   }
 
   /** True for the first of the pipelines that see a batch, one after the other: that one counts its gauge changes. */
@@ -63,20 +71,26 @@ export class SlotTable {
 
   /** The number of open connections of a slot changed: workloads that live by their connections live or die by it. */
   countActive(slot: number, generation: number, change: number): void {
-    const entry = this.entry(slot, generation);
-    if (!entry) return;
-    const before = Math.max(0, entry.active);
-    entry.active += change;
-    const after = Math.max(0, entry.active);
-    for (const workload of entry.heldByUse) {
+    if (this.#generation[slot] !== generation) return;
+    const before = Math.max(0, this.#active[slot]!);
+    this.#active[slot]! += change;
+    const heldByUse = this.#heldByUse.size > 0 ? this.#heldByUse.get(slot) : undefined;
+    if (!heldByUse) return;
+    const after = Math.max(0, this.#active[slot]!);
+    for (const workload of heldByUse) {
       if (after > before) this.#pool.hold(workload, after - before);
       else if (after < before) this.#pool.release(workload, before - after);
     }
   }
 
-  #end(entry: Entry): void {
-    if (entry.active > 0) for (const workload of entry.heldByUse) this.#pool.release(workload, entry.active);
-    entry.active = 0;
+  /** The slot's next generation begins without connections. */
+  #end(slot: number): void {
+    const active = this.#active[slot]!;
+    this.#active[slot] = 0;
+    const heldByUse = this.#heldByUse.size > 0 ? this.#heldByUse.get(slot) : undefined;
+    if (!heldByUse) return;
+    this.#heldByUse.delete(slot);
+    if (active > 0) for (const workload of heldByUse) this.#pool.release(workload, active);
   }
 
   #reserve(slot: number): void {
@@ -85,6 +99,9 @@ export class SlotTable {
     const generation = new Uint32Array(capacity);
     generation.set(this.#generation);
     this.#generation = generation;
+    const active = new Int32Array(capacity);
+    active.set(this.#active);
+    this.#active = active;
     while (this.#peers.length < capacity) {
       this.#peers.push(undefined);
       this.#entries.push(undefined);

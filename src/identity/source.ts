@@ -6,6 +6,7 @@ import type { Logger } from '../collector/logger.ts';
 import type { Schema } from '../collector/schema.ts';
 import type { Telemetry } from '../collector/telemetry.ts';
 import type { Pair } from '../receiver/types.ts';
+import type { Address } from '../semconv/address.ts';
 import type { Clock } from './clock.ts';
 import type { Directory, Shelf } from './directory.ts';
 import type { CgroupTree } from './sources/cgroup-tree.ts';
@@ -23,7 +24,7 @@ export interface Source {
   /** Fills the shelf, or begins to. Rejects with a TcpledgerError where the configuration is at fault. */
   start(): Promise<void>;
   /** A lookup found nobody at this address: a source that learns on demand asks for it. Called for every such lookup. */
-  wants?(address: string): void;
+  wants?(address: Address): void;
   /** What it still lacks, in words for /readyz; undefined once it has its state. */
   missing(): string | undefined;
   /** The local end, by what only the pair itself tells (its executable), when no source has an object for it. */

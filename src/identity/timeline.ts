@@ -97,7 +97,7 @@ export class Timeline<K, T extends object> {
     this.#tombstones.splice(0, gone);
   }
 
-  /** Most sources name nobody by cgroup: a key is not hashed (a bigint's takes a call) where there is nothing to find. */
+  /** Most sources name nobody by cgroup: a key is not hashed where there is nothing to find. */
   #held(key: K): T | Claim<T>[] | undefined {
     return this.#claims.size === 0 ? undefined : this.#claims.get(key);
   }

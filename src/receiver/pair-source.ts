@@ -23,9 +23,9 @@ export function createPairSource(
     renew(slot, generation) {
       if (slot >= FIRST_PAIR_SLOT && isCurrent(slot, generation)) recycler.retire(slot, kernel.bootTimeNs());
     },
-    remember(slot, generation, labels) {
+    remember(slot, generation, labels, textOf) {
       // A pair may have waited for its labels for longer than it kept the slot: then they are another pair's to tell.
-      if (journal && isCurrent(slot, generation)) journal.remember(slot, generation, labels);
+      if (journal && isCurrent(slot, generation)) journal.remember(slot, generation, labels, textOf);
     },
     recall: (slot, generation) => journal?.recall(slot, generation),
     wallClock: (bootNs) => clock.at(bootNs),

@@ -25,8 +25,8 @@ export interface Recycled {
 }
 
 export interface SlotJournal {
-  /** `labels` is asked when they are written: it costs more than all else that happens at a slot's first sight. */
-  remember(slot: number, generation: number, labels: () => string): void;
+  /** `textOf` is asked when they are written: it costs more than all else that happens at a slot's first sight. */
+  remember<Labels>(slot: number, generation: number, labels: Labels, textOf: (labels: Labels) => string): void;
   recall(slot: number, generation: number): string | undefined;
   /** Durable when it resolves. Rejects with TCPL_E_STORAGE: then nothing of these slots is written. */
   recycle(slots: readonly Recycled[]): Promise<void>;
@@ -67,7 +67,7 @@ export async function openSlotJournal(
   /** Labels only: what has passed is told once and need not be held in memory. */
   const present = new SlotLabels();
   for (const entry of history.entries()) {
-    if (entry.kind === 'labels') present.set(entry.slot, entry.generation, () => entry.labels);
+    if (entry.kind === 'labels') present.set(entry.slot, entry.generation, entry.labels, String);
   }
   /** Entries written since the last compaction, and those that it left. */
   let written = entries;
@@ -102,8 +102,8 @@ export async function openSlotJournal(
     restored: history.totals(),
     told: history.told(isCurrent),
     journal: {
-      remember(slot, generation, labels) {
-        present.set(slot, generation, labels);
+      remember(slot, generation, labels, textOf) {
+        present.set(slot, generation, labels, textOf);
         pending.push(slot);
       },
       recall: (slot, generation) => present.get(slot, generation),

@@ -5,24 +5,28 @@ export class SlotLabels {
   /** Meant where there are labels. */
   readonly #generation: number[] = [];
   /** Made into text when somebody needs it. */
-  readonly #labels: ((() => string) | undefined)[] = [];
+  readonly #labels: unknown[] = [];
+  readonly #textOf: (((labels: unknown) => string) | undefined)[] = [];
 
-  set(slot: number, generation: number, labels: () => string): void {
+  set<Labels>(slot: number, generation: number, labels: Labels, textOf: (labels: Labels) => string): void {
     while (this.#labels.length <= slot) {
-      this.#labels.push(undefined);
       this.#generation.push(0);
+      this.#labels.push(undefined);
+      this.#textOf.push(undefined);
     }
     this.#generation[slot] = generation;
     this.#labels[slot] = labels;
+    this.#textOf[slot] = textOf as (labels: unknown) => string;
   }
 
   /** undefined if the slot has none, or another generation's. */
   get(slot: number, generation: number): string | undefined {
-    return this.#generation[slot] === generation ? this.#labels[slot]?.() : undefined;
+    return this.#generation[slot] === generation ? this.#textOf[slot]?.(this.#labels[slot]) : undefined;
   }
 
   /** Those of a slot that has some, to be written. */
   entry(slot: number): LabelsEntry {
-    return { kind: 'labels', slot, generation: this.#generation[slot]!, labels: this.#labels[slot]!() };
+    const labels = this.#textOf[slot]!(this.#labels[slot]);
+    return { kind: 'labels', slot, generation: this.#generation[slot]!, labels };
   }
 }

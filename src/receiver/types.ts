@@ -4,6 +4,7 @@
  *
  * Kernel times are CLOCK_BOOTTIME nanoseconds as doubles: exact below 104 days of uptime, to 2 ns below 208 days.
  */
+import type { Address } from '../semconv/address.ts';
 
 /** `source`: the local socket opened the connection. `destination`: it accepted it. */
 export type Role = 'source' | 'destination';
@@ -19,19 +20,19 @@ export interface Pair {
   readonly generation: number;
   readonly kind: SlotKind;
   readonly role: Role;
-  /** Canonical text, v4-mapped as IPv4. Empty when not known (see kind). */
-  readonly localAddress: string;
-  readonly remoteAddress: string;
+  /** NO_ADDRESS when not known (see kind). */
+  readonly localAddress: Address;
+  readonly remoteAddress: Address;
   /** The port of the serving end. */
   readonly servicePort: number;
-  /** Inode of the local socket's cgroup v2 directory; 0 when not known. */
-  readonly cgroupId: bigint;
+  /** Inode of the local socket's cgroup v2 directory, counted up since the boot: exact as a double. 0 when not known. */
+  readonly cgroupId: number;
   /** Inode of the local socket's network namespace. */
   readonly netns: number;
   /** comm of the local end's process, when pairs are told apart by it (ReceiverOutputs.needsExecutable), else empty. */
   readonly executable: string;
-  /** What the application connected to, where a load balancer on the socket replaced it by `remoteAddress`; else ''. */
-  readonly dialledAddress: string;
+  /** What the application connected to, where a load balancer on the socket replaced it by `remoteAddress`; else NO_ADDRESS. */
+  readonly dialledAddress: Address;
   /** 0 with no dialledAddress. */
   readonly dialledPort: number;
   /** When the slot was first used. */
@@ -48,10 +49,11 @@ export interface PairSource {
    */
   renew(slot: number, generation: number): void;
   /**
-   * Keeps `labels` (JSON, the same at every call) for the slot beyond the agent's life, if storage is configured: asked
-   * for when they are written, which is not while a batch is handed on. No-op when the generation has passed.
+   * Keeps `labels` for the slot beyond the agent's life, if storage is configured, as the text (JSON, the same at every
+   * call) that `textOf` makes of them when they are written, which is not while a batch is handed on. No-op when the
+   * generation has passed.
    */
-  remember(slot: number, generation: number, labels: () => string): void;
+  remember<Labels>(slot: number, generation: number, labels: Labels, textOf: (labels: Labels) => string): void;
   /** What an earlier agent remembered for this slot of a pinned map. */
   recall(slot: number, generation: number): string | undefined;
   /** Wall-clock time of a kernel time, in nanoseconds since the epoch split so that nothing is lost. */

@@ -7,6 +7,16 @@ import { isIPv4, isIPv6 } from 'node:net';
 const DOT = 0x2e;
 const ZERO = 0x30;
 
+/**
+ * An address as it is compared and looked up: IPv4 as its 32 bits (a signed integer, which the engine holds without an
+ * object), IPv6 as canonical text. Most pairs of a node are met, named and forgotten without anybody who reads their
+ * addresses, so no text is made of them.
+ */
+export type Address = number | (string & { readonly is: 'IPv6' });
+
+/** Where there is none, or none is known. */
+export const NO_ADDRESS = '' as Address;
+
 /** The first twelve bytes of `::ffff:a.b.c.d`. */
 const MAPPED_GROUPS = '0:0:0:0:0:65535';
 
@@ -18,6 +28,27 @@ export function canonicalAddress(text: string): string | undefined {
   const groups = ipv6Groups(bare);
   if (groups.slice(0, 6).join(':') === MAPPED_GROUPS) return formatIPv4(groups[6]!, groups[7]!);
   return formatIPv6(groups);
+}
+
+/** Of canonical text, or of '', which is none. */
+export function addressOf(canonical: string): Address {
+  if (canonical === '' || canonical.includes(':')) return canonical as Address;
+  let address = 0;
+  let octet = 0;
+  for (let i = 0; i <= canonical.length; i++) {
+    const code = i < canonical.length ? canonical.charCodeAt(i) : DOT;
+    if (code !== DOT) octet = octet * 10 + code - ZERO;
+    else {
+      address = (address << 8) | octet;
+      octet = 0;
+    }
+  }
+  return address;
+}
+
+/** As canonical text; '' of none. */
+export function addressText(address: Address): string {
+  return typeof address === 'string' ? address : formatIPv4(address >>> 16, address & 0xffff);
 }
 
 /** The 4 or 16 bytes of a canonical address. */
@@ -53,7 +84,8 @@ export function maskAddress(canonical: string, length: number): string {
 }
 
 /** Reachable only from its own network namespace: 127.0.0.0/8 and ::1. */
-export const isLoopback = (canonical: string): boolean => canonical === '::1' || canonical.startsWith('127.');
+export const isLoopback = (address: Address): boolean =>
+  typeof address === 'number' ? address >>> 24 === 127 : address === '::1';
 
 /** Digit by digit: split would take most of a microsecond. */
 function ipv4Bytes(canonical: string): Uint8Array {

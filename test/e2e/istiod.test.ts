@@ -1,7 +1,9 @@
 /** The source istiod against istiod's own discovery server. What it leaves out (TLS, tokens, other networks) is scripted elsewhere. */
+
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { IstiodConfig } from '../../src/identity/sources/istiod/source.ts';
 import { describeIstiod } from '../../src/identity/sources/istiod/source.ts';
+import { addressOf } from '../../src/semconv/address.ts';
 import { createRig, eventually, istiodConfig, MACHINE, type Rig } from '../identity/sources/istiod/support/rig.ts';
 import { type Istiod, istiodMissing, startIstiod } from '../peers/istiod.ts';
 
@@ -59,7 +61,7 @@ describe.skipIf(reason !== undefined)(`istiod itself${reason ? ` (skipped: ${rea
   it('tells of every workload as Istio names it', async () => {
     const rig = await connect(await istiod());
     const { shelf } = rig.source;
-    const held = (address: string) => shelf.byAddress(address, undefined);
+    const held = (address: string) => shelf.byAddress(addressOf(address), undefined);
     expect(held('10.0.1.11')!.workload).toEqual({
       name: 'web',
       namespace: 'shop',
@@ -102,7 +104,7 @@ describe.skipIf(reason !== undefined)(`istiod itself${reason ? ` (skipped: ${rea
     expect(rig.serviceAt('172.20.0.10')).toBe('web.shop.svc.cluster.local');
     expect(rig.serviceAt('240.240.0.7')).toBe('api.bank.example');
     const behind = (address: string, port: number) =>
-      shelf.services.byTargetPort(shelf.byAddress(address, undefined)!, port)?.service.hostname;
+      shelf.byAddress(addressOf(address), undefined)!.backed.byTargetPort(port)?.hostname;
     expect([behind('10.0.1.11', 8081), behind('10.0.1.11', 9091)]).toEqual(['web.shop.svc.cluster.local', undefined]);
     expect([behind('10.0.2.11', 8081), behind('10.0.2.11', 9091)]).toEqual([undefined, 'web.shop.svc.cluster.local']);
     expect(behind('10.0.2.12', 5432)).toBe('db.payments.svc.cluster.local');
@@ -137,11 +139,11 @@ describe.skipIf(reason !== undefined)(`istiod itself${reason ? ` (skipped: ${rea
     await server.apply(POD('till', '10.0.3.2'));
     // It holds on to what it knows.
     expect([rig.at('10.0.3.1'), rig.at('10.0.1.11')]).toEqual(['cart', 'web']);
-    const web = rig.source.shelf.byAddress('10.0.1.11', undefined);
+    const web = rig.source.shelf.byAddress(addressOf('10.0.1.11'), undefined);
     await server.refuse(false);
     await eventually(() => rig.at('10.0.3.2')).toBe('till');
     await eventually(() => rig.at('10.0.3.1')).toBeUndefined();
-    expect(rig.source.shelf.byAddress('10.0.1.11', undefined)).toBe(web);
+    expect(rig.source.shelf.byAddress(addressOf('10.0.1.11'), undefined)).toBe(web);
     expect(rig.counter('tcpledger_identity_nacks')).toBe(0);
   });
 
@@ -166,19 +168,19 @@ describe.skipIf(reason !== undefined)(`istiod itself${reason ? ` (skipped: ${rea
     const server = await istiod();
     const rig = await connect(server, { on_demand: true });
     expect(rig.at('10.0.2.12')).toBeUndefined();
-    rig.source.wants!('10.0.2.12');
-    rig.source.wants!('203.0.113.99');
+    rig.source.wants!(addressOf('10.0.2.12'));
+    rig.source.wants!(addressOf('203.0.113.99'));
     await eventually(() => rig.at('10.0.2.12')).toBe('db');
     // Its service too, so that the server's end tells the same as the client's.
     await eventually(() => rig.source.shelf.services.size).toBe(1);
-    rig.source.wants!('172.20.0.10');
+    rig.source.wants!(addressOf('172.20.0.10'));
     await eventually(() => rig.serviceAt('172.20.0.10')).toBe('web.shop.svc.cluster.local');
     expect([rig.at('10.0.1.11'), rig.at('10.0.2.11')]).toEqual(['web', 'web']);
     await server.dropConnections();
     await eventually(() => rig.counter('tcpledger_identity_reconnects')).toBeGreaterThan(0);
     await server.apply(POD('db-1', '10.0.4.4'));
     await eventually(() => {
-      rig.source.wants!('10.0.4.4');
+      rig.source.wants!(addressOf('10.0.4.4'));
       return rig.at('10.0.4.4');
     }).toBe('db-1');
     expect(rig.at('10.0.2.12')).toBe('db');

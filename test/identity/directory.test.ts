@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { Directory, type DirectoryChange, type Shelf, TOMBSTONE_MS } from '../../src/identity/directory.ts';
 import { CgroupOwners } from '../../src/identity/sources/cgroup-owners.ts';
+import { addressOf, addressText } from '../../src/semconv/address.ts';
 import { FakeCgroups, FakeClock, service, workload } from './fakes.ts';
 import { collectGarbage } from './garbage.ts';
 
@@ -14,7 +15,7 @@ beforeEach(() => {
   shelf = directory.addShelf('file', '');
 });
 
-const nameAt = (address: string, atMs?: number) => shelf.byAddress(address, atMs)?.workload.name;
+const nameAt = (address: string, atMs?: number) => shelf.byAddress(addressOf(address), atMs)?.workload.name;
 
 describe('who held an address when', () => {
   it('names the holder of the time, across reuse', () => {
@@ -45,7 +46,7 @@ describe('who held an address when', () => {
 
   it('keeps tombstones for at least two minutes and not for ever', () => {
     expect(TOMBSTONE_MS).toBeGreaterThanOrEqual(120_000);
-    shelf.upsertWorkload(workload({ uid: 'a', addresses: ['10.0.0.5'], cgroups: [7n] }));
+    shelf.upsertWorkload(workload({ uid: 'a', addresses: ['10.0.0.5'], cgroups: [7] }));
     const then = clock.now();
     clock.advance(1_000);
     shelf.removeWorkload('a');
@@ -55,7 +56,7 @@ describe('who held an address when', () => {
     clock.advance(1);
     directory.prune();
     expect(nameAt('10.0.0.5', then)).toBeUndefined();
-    expect(shelf.byCgroup(7n, then)).toBeUndefined();
+    expect(shelf.byCgroup(7, then)).toBeUndefined();
   });
 
   it('holds what was there at first from the beginning of time', () => {
@@ -64,13 +65,13 @@ describe('who held an address when', () => {
   });
 
   it('looks up cgroups the same way', () => {
-    shelf.upsertWorkload(workload({ uid: 'a', cgroups: [7n] }));
+    shelf.upsertWorkload(workload({ uid: 'a', cgroups: [7] }));
     const then = clock.now();
     clock.advance(5);
-    shelf.upsertWorkload(workload({ uid: 'a', cgroups: [8n] }));
-    expect(shelf.byCgroup(7n, undefined)).toBeUndefined();
-    expect(shelf.byCgroup(7n, then)?.workload.name).toBe('a');
-    expect(shelf.byCgroup(8n, undefined)?.workload.name).toBe('a');
+    shelf.upsertWorkload(workload({ uid: 'a', cgroups: [8] }));
+    expect(shelf.byCgroup(7, undefined)).toBeUndefined();
+    expect(shelf.byCgroup(7, then)?.workload.name).toBe('a');
+    expect(shelf.byCgroup(8, undefined)?.workload.name).toBe('a');
   });
 });
 
@@ -86,24 +87,24 @@ describe('pods', () => {
     shelf.markSynced();
     tree.change({
       added: [
-        [2n, `/kubepods/pod${POD}`],
-        [3n, `/kubepods/pod${HASH}`],
+        [2, `/kubepods/pod${POD}`],
+        [3, `/kubepods/pod${HASH}`],
       ],
     });
   });
 
-  const nameOf = (cgroup: bigint, atMs?: number) => shelf.byCgroup(cgroup, atMs)?.workload.name;
+  const nameOf = (cgroup: number, atMs?: number) => shelf.byCgroup(cgroup, atMs)?.workload.name;
 
   it('are named by the UID of their cgroups, a static pod by each of its own', () => {
     expect(shelf.holdsPods).toBe(false);
     shelf.upsertWorkload(workload({ uid: 'a', podUids: [POD, HASH] }));
-    expect([nameOf(2n), nameOf(3n), nameOf(4n)]).toEqual(['a', 'a', undefined]);
+    expect([nameOf(2), nameOf(3), nameOf(4)]).toEqual(['a', 'a', undefined]);
     expect(shelf.byPod(HASH, undefined)?.workload.name).toBe('a');
     expect(shelf.holdsPods).toBe(true);
     shelf.upsertWorkload(workload({ uid: 'a', podUids: [POD] }));
-    expect([nameOf(2n), nameOf(3n)]).toEqual(['a', undefined]);
+    expect([nameOf(2), nameOf(3)]).toEqual(['a', undefined]);
     shelf.removeWorkload('a');
-    expect(nameOf(2n)).toBeUndefined();
+    expect(nameOf(2)).toBeUndefined();
     expect(shelf.holdsPods).toBe(false);
   });
 
@@ -113,28 +114,28 @@ describe('pods', () => {
     const then = clock.now();
     clock.advance(1_000);
     shelf.removeWorkload('a');
-    tree.change({ removed: [2n] });
-    expect(nameOf(2n)).toBeUndefined();
-    expect(nameOf(2n, then)).toBe('a');
+    tree.change({ removed: [2] });
+    expect(nameOf(2)).toBeUndefined();
+    expect(nameOf(2, then)).toBe('a');
     clock.advance(TOMBSTONE_MS + 1);
     directory.prune();
-    expect(nameOf(2n, then)).toBeUndefined();
+    expect(nameOf(2, then)).toBeUndefined();
   });
 
   it('give way to a workload that names the cgroup itself', () => {
     shelf.upsertWorkload(workload({ uid: 'pod', podUids: [POD] }));
-    shelf.upsertWorkload(workload({ uid: 'named', cgroups: [2n] }));
-    expect(nameOf(2n)).toBe('named');
+    shelf.upsertWorkload(workload({ uid: 'named', cgroups: [2] }));
+    expect(nameOf(2)).toBe('named');
   });
 
   it('are announced by their cgroups', () => {
     const changes: DirectoryChange[] = [];
     directory.onChange((change) => changes.push(change));
-    shelf.upsertWorkload(workload({ uid: 'a', podUids: [POD], cgroups: [9n] }));
+    shelf.upsertWorkload(workload({ uid: 'a', podUids: [POD], cgroups: [9] }));
     shelf.removeWorkload('a');
     expect(changes.map(({ cgroups }) => [...cgroups])).toEqual([
-      [9n, 2n],
-      [9n, 2n],
+      [9, 2],
+      [9, 2],
     ]);
   });
 });
@@ -157,11 +158,11 @@ describe('updates and removals', () => {
   });
 
   it('does not index the addresses of host-network workloads, shared or not', () => {
-    shelf.upsertWorkload(workload({ uid: 'a', addresses: ['192.0.2.1'], hostNetwork: true, cgroups: [1n] }));
+    shelf.upsertWorkload(workload({ uid: 'a', addresses: ['192.0.2.1'], hostNetwork: true, cgroups: [1] }));
     expect(nameAt('192.0.2.1')).toBeUndefined();
-    shelf.upsertWorkload(workload({ uid: 'b', addresses: ['192.0.2.1'], hostNetwork: true, cgroups: [2n] }));
+    shelf.upsertWorkload(workload({ uid: 'b', addresses: ['192.0.2.1'], hostNetwork: true, cgroups: [2] }));
     expect(nameAt('192.0.2.1')).toBeUndefined();
-    expect(shelf.byCgroup(2n, undefined)?.workload.name).toBe('b');
+    expect(shelf.byCgroup(2, undefined)?.workload.name).toBe('b');
   });
 
   it('prefers a pod with HBONE, a pod, HBONE, then the lowest uid, in any order of arrival', () => {
@@ -186,28 +187,28 @@ describe('updates and removals', () => {
     const other = directory.addShelf('istiod', 'net1');
     other.upsertWorkload(workload({ uid: 'a', addresses: ['10.0.0.5'], network: 'net1' }));
     other.upsertWorkload(workload({ uid: 'b', addresses: ['10.0.0.6'], network: 'net2' }));
-    expect(other.byAddress('10.0.0.5', undefined)?.workload.name).toBe('a');
-    expect(other.byAddress('10.0.0.6', undefined)).toBeUndefined();
+    expect(other.byAddress(addressOf('10.0.0.5'), undefined)?.workload.name).toBe('a');
+    expect(other.byAddress(addressOf('10.0.0.6'), undefined)).toBeUndefined();
   });
 });
 
 describe('lives', () => {
   it('marks a workload as gone in place, and alive again when it comes back', () => {
     shelf.upsertWorkload(workload({ uid: 'a', addresses: ['10.0.0.1'] }));
-    const held = shelf.byAddress('10.0.0.1', undefined)!.workload;
+    const held = shelf.byAddress(addressOf('10.0.0.1'), undefined)!.workload;
     expect(held.goneSinceMs).toBeUndefined();
     clock.advance(5);
     shelf.removeWorkload('a');
     expect(held.goneSinceMs).toBe(clock.now());
     clock.advance(5);
     shelf.upsertWorkload(workload({ uid: 'a', addresses: ['10.0.0.1'] }));
-    expect(shelf.byAddress('10.0.0.1', undefined)!.workload).toBe(held);
+    expect(shelf.byAddress(addressOf('10.0.0.1'), undefined)!.workload).toBe(held);
     expect(held.goneSinceMs).toBeUndefined();
   });
 
   it('does not end a life by an update that keeps the name', () => {
     shelf.upsertWorkload(workload({ uid: 'a', addresses: ['10.0.0.1'] }));
-    const held = shelf.byAddress('10.0.0.1', undefined)!.workload;
+    const held = shelf.byAddress(addressOf('10.0.0.1'), undefined)!.workload;
     shelf.upsertWorkload(workload({ uid: 'a', addresses: ['10.0.0.2'] }));
     expect(held.goneSinceMs).toBeUndefined();
   });
@@ -234,7 +235,7 @@ describe('changes', () => {
 
   it('are told as one when a source has its first whole state', () => {
     const loading = directory.addShelf('loading', '');
-    loading.upsertWorkload(workload({ uid: 'a', addresses: ['10.0.0.1'], cgroups: [1n] }));
+    loading.upsertWorkload(workload({ uid: 'a', addresses: ['10.0.0.1'], cgroups: [1] }));
     loading.upsertService(service({ hostname: 's', vips: [{ network: '', address: '10.96.0.1', length: 32 }] }));
     expect(changes).toEqual([]);
     loading.markSynced();
@@ -243,10 +244,10 @@ describe('changes', () => {
   });
 
   it('names the addresses and cgroups of both versions', () => {
-    shelf.upsertWorkload(workload({ uid: 'a', addresses: ['10.0.0.1'], cgroups: [1n] }));
-    shelf.upsertWorkload(workload({ uid: 'a', addresses: ['10.0.0.2'], cgroups: [2n] }));
-    expect([...changes[1]!.addresses]).toEqual(['10.0.0.1', '10.0.0.2']);
-    expect([...changes[1]!.cgroups]).toEqual([1n, 2n]);
+    shelf.upsertWorkload(workload({ uid: 'a', addresses: ['10.0.0.1'], cgroups: [1] }));
+    shelf.upsertWorkload(workload({ uid: 'a', addresses: ['10.0.0.2'], cgroups: [2] }));
+    expect([...changes[1]!.addresses].map(addressText)).toEqual(['10.0.0.1', '10.0.0.2']);
+    expect([...changes[1]!.cgroups]).toEqual([1, 2]);
   });
 
   it('is silent about an object pushed again as it is', () => {
@@ -260,7 +261,7 @@ describe('changes', () => {
 
   it('names a service change by its VIPs, and by the addresses of those behind it', () => {
     shelf.upsertWorkload(
-      workload({ uid: 'a', addresses: ['10.0.0.1'], cgroups: [1n], services: new Map([['default/s', new Map()]]) }),
+      workload({ uid: 'a', addresses: ['10.0.0.1'], cgroups: [1], services: new Map([['default/s', new Map()]]) }),
     );
     shelf.upsertService(
       service({
@@ -271,19 +272,19 @@ describe('changes', () => {
         ],
       }),
     );
-    expect([...changes[1]!.addresses].sort()).toEqual(['10.0.0.1', '10.96.0.1']);
-    expect([...changes[1]!.cgroups]).toEqual([1n]);
+    expect([...changes[1]!.addresses].map(addressText).sort()).toEqual(['10.0.0.1', '10.96.0.1']);
+    expect([...changes[1]!.cgroups]).toEqual([1]);
     expect(changes[1]!.ranges).toEqual([{ network: '', address: '10.97.0.0', length: 16 }]);
     shelf.removeService('default/s');
-    expect([...changes[2]!.addresses].sort()).toEqual(['10.0.0.1', '10.96.0.1']);
+    expect([...changes[2]!.addresses].map(addressText).sort()).toEqual(['10.0.0.1', '10.96.0.1']);
   });
 });
 
 describe('services', () => {
   const vip = (address: string, length = 32) => ({ network: '', address, length });
   const byAddress = (address: string, namespace?: string) =>
-    shelf.services.byAddress('', address, namespace)?.service.hostname;
-  const byPrefix = (address: string) => shelf.services.byPrefix('', address, undefined)?.service.hostname;
+    shelf.services.byAddress('', addressOf(address), namespace)?.service.hostname;
+  const byPrefix = (address: string) => shelf.services.byPrefix('', addressOf(address), undefined)?.service.hostname;
 
   it('finds the exact VIP, and the longest prefix that covers an address', () => {
     shelf.upsertService(service({ hostname: 'one', vips: [vip('10.96.0.1')] }));
@@ -314,7 +315,7 @@ describe('services', () => {
   it('keeps networks apart', () => {
     shelf.upsertService(service({ hostname: 's', vips: [{ network: 'net1', address: '10.96.0.1', length: 32 }] }));
     expect(byAddress('10.96.0.1')).toBeUndefined();
-    expect(shelf.services.byAddress('net1', '10.96.0.1', undefined)?.service.hostname).toBe('s');
+    expect(shelf.services.byAddress('net1', addressOf('10.96.0.1'), undefined)?.service.hostname).toBe('s');
   });
 
   it("knows addresses that are a service's at some ports only", () => {
@@ -322,8 +323,10 @@ describe('services', () => {
     const range = (port: number) => ({ ...vip('10.97.0.0', 16), port });
     shelf.upsertService(service({ hostname: 'a', vips: [at(80), at(81), range(80)] }));
     shelf.upsertService(service({ hostname: 'b', vips: [at(443), vip('10.0.0.0', 8)] }));
-    const exact = (port?: number) => shelf.services.byAddress('', '10.96.0.1', undefined, port)?.service.hostname;
-    const covering = (port?: number) => shelf.services.byPrefix('', '10.97.0.1', undefined, port)?.service.hostname;
+    const exact = (port?: number) =>
+      shelf.services.byAddress('', addressOf('10.96.0.1'), undefined, port)?.service.hostname;
+    const covering = (port?: number) =>
+      shelf.services.byPrefix('', addressOf('10.97.0.1'), undefined, port)?.service.hostname;
     expect([80, 81, 443, 8080, undefined].map(exact)).toEqual(['a', 'a', 'b', undefined, 'a']);
     expect([80, 443, undefined].map(covering)).toEqual(['a', 'b', 'a']);
     shelf.removeService('default/a');
@@ -331,8 +334,8 @@ describe('services', () => {
     expect([80, 443].map(covering)).toEqual(['b', 'b']);
   });
 
-  const holder = () => shelf.byAddress('10.0.0.1', undefined)!;
-  const byPort = (port: number) => shelf.services.byTargetPort(holder(), port)?.service.hostname;
+  const holder = () => shelf.byAddress(addressOf('10.0.0.1'), undefined)!;
+  const byPort = (port: number) => holder().backed.byTargetPort(port)?.hostname;
 
   it('finds the service by target port, lowest FQDN first', () => {
     shelf.upsertService(service({ hostname: 'b.default', ports: new Map([[80, 8080]]) }));
@@ -372,7 +375,7 @@ describe('services', () => {
   });
 
   describe('who is behind a VIP', () => {
-    const behind = (port = 80) => shelf.services.backing(shelf.services.get('default/s')!, port).workload;
+    const behind = (port = 80) => shelf.services.backing(shelf.services.held('default/s')!, port).workload;
     const backs = (ports: [number, number][] = []) => new Map([['default/s', new Map(ports)]]);
     const endpoint = (uid: string, name: string, podName: string, zone: string) => {
       const object = workload({ uid, name, services: backs() });

@@ -6,13 +6,21 @@ import type { Entry } from '../../src/identity/entry.ts';
 import { EntryIndex } from '../../src/identity/entry-index.ts';
 import type { Vip } from '../../src/identity/objects.ts';
 import type { Pair, PairSource } from '../../src/receiver/types.ts';
-import { isLoopback, maskAddress } from '../../src/semconv/address.ts';
+import {
+  type Address,
+  addressOf,
+  addressText,
+  isLoopback,
+  maskAddress,
+  NO_ADDRESS,
+} from '../../src/semconv/address.ts';
 import { FakePairSource } from './fakes.ts';
 
-const ADDRESSES = ['10.0.0.1', '10.0.0.2', '10.0.1.1', '127.0.0.1', 'fd00::1', '::1'];
+const TEXTS = ['10.0.0.1', '10.0.0.2', '10.0.1.1', '127.0.0.1', 'fd00::1', '::1'];
 const SOURCES = [new FakePairSource(), new FakePairSource()];
 
-const address = fc.constantFrom(...ADDRESSES);
+const text = fc.constantFrom(...TEXTS);
+const address = text.map(addressOf);
 const pair: fc.Arbitrary<Pair> = fc.record({
   slot: fc.nat(),
   generation: fc.constant(1),
@@ -21,10 +29,10 @@ const pair: fc.Arbitrary<Pair> = fc.record({
   localAddress: address,
   remoteAddress: address,
   servicePort: fc.constantFrom(80, 81),
-  cgroupId: fc.constantFrom(1n, 2n),
+  cgroupId: fc.constantFrom(1, 2),
   netns: fc.constantFrom(1, 2),
   executable: fc.constant(''),
-  dialledAddress: fc.constantFrom('', '', ...ADDRESSES),
+  dialledAddress: fc.constantFrom('', '', ...TEXTS).map(addressOf),
   dialledPort: fc.constant(80),
   createdNs: fc.constant(1),
 });
@@ -39,14 +47,13 @@ const entry: fc.Arbitrary<Entry> = fc.record({
   renewed: fc.constant(false),
   heldByUse: fc.constant([]),
   place: fc.constant(undefined),
-  active: fc.constant(0),
 });
 const range: fc.Arbitrary<Vip> = fc
-  .record({ network: fc.constant(''), address, length: fc.integer({ min: 0, max: 31 }) })
+  .record({ network: fc.constant(''), address: text, length: fc.integer({ min: 0, max: 31 }) })
   .map((vip) => ({ ...vip, address: maskAddress(vip.address, vip.length) }));
 const change: fc.Arbitrary<DirectoryChange> = fc.record({
   addresses: fc.uniqueArray(address).map((list) => new Set(list)),
-  cgroups: fc.uniqueArray(fc.constantFrom(1n, 2n, 3n)).map((list) => new Set(list)),
+  cgroups: fc.uniqueArray(fc.constantFrom(1, 2, 3)).map((list) => new Set(list)),
   ranges: fc.array(range, { maxLength: 2 }),
   synced: fc.constant(false),
 });
@@ -68,7 +75,7 @@ function isMirror(entry: Entry, other: Entry): boolean {
 }
 
 function concerns({ addresses, cgroups, ranges }: DirectoryChange, { pair }: Entry): boolean {
-  const present = (text: string) => text !== '';
+  const present = (address: Address) => address !== NO_ADDRESS;
   const others = pair.kind === 'pair' ? [pair.remoteAddress, pair.dialledAddress].filter(present) : [];
   const server = pair.role === 'source' ? pair.remoteAddress : pair.localAddress;
   const servers = pair.kind === 'pair' ? [server, pair.dialledAddress].filter(present) : [];
@@ -77,10 +84,13 @@ function concerns({ addresses, cgroups, ranges }: DirectoryChange, { pair }: Ent
     cgroups.has(pair.cgroupId) ||
     others.some((other) => addresses.has(other)) ||
     ranges.some(({ address, length }) =>
-      servers.some(
-        (other) =>
-          other.includes(':') === address.includes(':') && maskAddress(other, length) === maskAddress(address, length),
-      ),
+      servers
+        .map(addressText)
+        .some(
+          (other) =>
+            other.includes(':') === address.includes(':') &&
+            maskAddress(other, length) === maskAddress(address, length),
+        ),
     )
   );
 }
@@ -110,8 +120,8 @@ it('answers as a list would, whatever was added and deleted before', () => {
       }
       expect(index.size).toBe(list.length);
       expect(new Set(index.all())).toEqual(new Set(list));
-      for (const text of ADDRESSES) {
-        expect(index.hasLocal(text)).toBe(list.some(({ pair }) => pair.localAddress === text));
+      for (const local of TEXTS.map(addressOf)) {
+        expect(index.hasLocal(local)).toBe(list.some(({ pair }) => pair.localAddress === local));
       }
       // Those that were deleted may still wait for a name.
       for (const asked of [...list, ...deleted]) {

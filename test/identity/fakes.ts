@@ -11,6 +11,7 @@ import type { NamespacePods } from '../../src/identity/sources/namespace-pods.ts
 import type { IdentifiedPairs, IdentifiedRecords, LocalContainer, Peers } from '../../src/identity/types.ts';
 import { UNNAMED_FIELDS } from '../../src/identity/workload-pool.ts';
 import type { ConnectionRecord, Pair, PairBatch, PairSource } from '../../src/receiver/types.ts';
+import { addressOf, addressText } from '../../src/semconv/address.ts';
 import { counterColumn, PAIR_STRIDE } from '../../src/semconv/pair-fields.ts';
 
 /** Wall-clock ms at kernel time 0 of the fakes. */
@@ -57,6 +58,10 @@ export class FakeClock implements Clock {
   }
 }
 
+/** A pair with its addresses as canonical text. */
+export type PairTexts = Partial<Omit<Pair, Addresses> & { readonly [K in Addresses]: string }>;
+type Addresses = 'localAddress' | 'remoteAddress' | 'dialledAddress';
+
 export class FakePairSource implements PairSource {
   readonly bootId = '00000000000000000000000000000000';
   readonly pairs = new Map<string, Pair>();
@@ -66,20 +71,20 @@ export class FakePairSource implements PairSource {
   #clock: FakeClock | undefined;
   #nextSlot = 1;
 
-  add(clock: FakeClock, fields: Partial<Pair> = {}): Pair {
+  add(clock: FakeClock, { localAddress, remoteAddress, dialledAddress, ...fields }: PairTexts = {}): Pair {
     this.#clock = clock;
     const pair: Pair = {
       slot: fields.slot ?? this.#nextSlot++,
       generation: 1,
       kind: 'pair',
       role: 'source',
-      localAddress: '10.0.0.1',
-      remoteAddress: '10.0.0.2',
+      localAddress: addressOf(localAddress ?? '10.0.0.1'),
+      remoteAddress: addressOf(remoteAddress ?? '10.0.0.2'),
       servicePort: 8080,
-      cgroupId: 0n,
+      cgroupId: 0,
       netns: 1,
       executable: '',
-      dialledAddress: '',
+      dialledAddress: addressOf(dialledAddress ?? ''),
       dialledPort: 0,
       createdNs: clock.bootNs,
       ...fields,
@@ -96,8 +101,8 @@ export class FakePairSource implements PairSource {
     this.renewed.push(`${slot}/${generation}`);
   }
 
-  remember(slot: number, generation: number, labels: () => string): void {
-    this.remembered.set(`${slot}/${generation}`, labels());
+  remember<Labels>(slot: number, generation: number, labels: Labels, textOf: (labels: Labels) => string): void {
+    this.remembered.set(`${slot}/${generation}`, textOf(labels));
   }
 
   recall(slot: number, generation: number): string | undefined {
@@ -113,22 +118,22 @@ export class FakePairSource implements PairSource {
 export class FakeCgroups implements CgroupTree {
   readonly problem = undefined;
   readonly mountPoint: string | undefined = '/sys/fs/cgroup';
-  readonly paths = new Map<bigint, string>();
-  readonly lookingFor = new Set<bigint>();
+  readonly paths = new Map<number, string>();
+  readonly lookingFor = new Set<number>();
   readonly #listeners = new Set<(change: CgroupChange) => void>();
 
   async start(): Promise<void> {}
   async stop(): Promise<void> {}
 
-  path(id: bigint): string | undefined {
+  path(id: number): string | undefined {
     return this.paths.get(id);
   }
 
-  entries(): IterableIterator<[bigint, string]> {
+  entries(): IterableIterator<[number, string]> {
     return this.paths.entries();
   }
 
-  looking(id: bigint): boolean {
+  looking(id: number): boolean {
     return this.lookingFor.has(id);
   }
 
@@ -142,9 +147,9 @@ export class FakeCgroups implements CgroupTree {
     removed = [],
     absent = [],
   }: {
-    added?: [bigint, string][];
-    removed?: bigint[];
-    absent?: bigint[];
+    added?: [number, string][];
+    removed?: number[];
+    absent?: number[];
   }) {
     const gone = new Map(removed.map((id) => [id, this.paths.get(id)!]));
     for (const id of removed) this.paths.delete(id);
@@ -307,9 +312,9 @@ export function recordOf(pair: Pair, fields: Partial<ConnectionRecord> = {}): Co
     slot: pair.slot,
     generation: pair.generation,
     role: pair.role,
-    localAddress: pair.localAddress,
+    localAddress: addressText(pair.localAddress),
     localPort: pair.role === 'source' ? 40_000 : pair.servicePort,
-    remoteAddress: pair.remoteAddress,
+    remoteAddress: addressText(pair.remoteAddress),
     remotePort: pair.role === 'source' ? pair.servicePort : 40_000,
     dialledPort: 0,
     adopted: false,

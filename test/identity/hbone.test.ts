@@ -2,11 +2,10 @@
 import { describe, expect, it } from 'vitest';
 import type { WorkloadObject } from '../../src/identity/objects.ts';
 import type { Peers } from '../../src/identity/types.ts';
-import type { Pair } from '../../src/receiver/types.ts';
 import { istioLabelValues } from '../../src/semconv/istio-labels.ts';
 import { destinationFields, sourceFields } from '../../src/semconv/log-record.ts';
 import { ISTIO_LABELS } from '../../src/semconv/registry.ts';
-import { batchOf, SENT, service, workload } from './fakes.ts';
+import { batchOf, type PairTexts, SENT, service, workload } from './fakes.ts';
 import { createRig, RESOLVE_TIMEOUT_MS } from './rig.ts';
 
 const CLIENT = '10.0.0.1';
@@ -23,7 +22,7 @@ function mesh(client: Partial<WorkloadObject> = {}, server: Partial<WorkloadObje
   const file = rig.shelf('file');
   file.upsertWorkload(meshWorkload('client', CLIENT, client));
   file.upsertWorkload(meshWorkload('server', SERVER, server));
-  const peers = (fields: Partial<Pair>): Peers => {
+  const peers = (fields: PairTexts): Peers => {
     const pair = rig.source.add(rig.clock, {
       role: 'source',
       localAddress: CLIENT,
@@ -38,7 +37,7 @@ function mesh(client: Partial<WorkloadObject> = {}, server: Partial<WorkloadObje
   return { ...rig, file, peers };
 }
 
-const inbound: Partial<Pair> = { role: 'destination', localAddress: SERVER, remoteAddress: CLIENT };
+const inbound: PairTexts = { role: 'destination', localAddress: SERVER, remoteAddress: CLIENT };
 
 describe('a tunnel between two workloads of the mesh', () => {
   it('is mutual TLS as both ends tell it, and proves both principals', () => {
@@ -66,12 +65,12 @@ describe('a tunnel between two workloads of the mesh', () => {
     const { file, cgroups, peers } = mesh();
     const PROXY = '2c48913c-b29f-11e7-9350-020968147796';
     file.upsertWorkload(workload({ uid: 'ztunnel', addresses: ['10.0.0.99'], podUids: [PROXY] }));
-    cgroups.change({ added: [[7n, `/kubepods/pod${PROXY}/${'c'.repeat(64)}`]] });
-    const tunnel = peers({ cgroupId: 7n });
+    cgroups.change({ added: [[7, `/kubepods/pod${PROXY}/${'c'.repeat(64)}`]] });
+    const tunnel = peers({ cgroupId: 7 });
     expect(tunnel).toMatchObject({ source: { name: 'client' }, securityPolicy: 'mutual_tls' });
     expect(tunnel.container).toBeUndefined();
     // any other socket of its own is the proxy's
-    expect(peers({ cgroupId: 7n, servicePort: 15_012 })).toMatchObject({
+    expect(peers({ cgroupId: 7, servicePort: 15_012 })).toMatchObject({
       source: { name: 'ztunnel' },
       securityPolicy: 'unknown',
     });
@@ -87,7 +86,7 @@ describe('a tunnel between two workloads of the mesh', () => {
 });
 
 describe('nothing else is', () => {
-  it.each<[string, Partial<Pair>, Partial<WorkloadObject>, Partial<WorkloadObject>]>([
+  it.each<[string, PairTexts, Partial<WorkloadObject>, Partial<WorkloadObject>]>([
     ['another port', { servicePort: 8080 }, {}, {}],
     ['another port, accepted', { ...inbound, servicePort: 15_006 }, {}, {}],
     ['a client outside of the mesh', {}, { hbone: false }, {}],

@@ -1,11 +1,11 @@
 /** Both ends of a connection on this node: each view is named by the other. */
 import { describe, expect, it } from 'vitest';
 import type { Pair } from '../../src/receiver/types.ts';
-import { batchOf, SENT, service, workload } from './fakes.ts';
+import { batchOf, type PairTexts, SENT, service, workload } from './fakes.ts';
 import { createRig, RESOLVE_TIMEOUT_MS } from './rig.ts';
 
 const LO = '127.0.0.1';
-const view = (role: Pair['role'], executable: string, more: Partial<Pair> = {}): Partial<Pair> => ({
+const view = (role: Pair['role'], executable: string, more: PairTexts = {}): PairTexts => ({
   role,
   executable,
   localAddress: LO,
@@ -19,7 +19,7 @@ function host() {
   let timeNs = 0;
   return {
     ...rig,
-    add: (fields: Partial<Pair>) => rig.source.add(rig.clock, fields),
+    add: (fields: PairTexts) => rig.source.add(rig.clock, fields),
     sweep: (...pairs: Pair[]) =>
       rig.metrics.consume(
         batchOf(
@@ -168,10 +168,10 @@ describe('the same-node join', () => {
           pairs.map((pair) => [pair, { [SENT]: 1 }]),
         ),
       );
-    const curl = view('source', 'curl', { cgroupId: 7n });
+    const curl = view('source', 'curl', { cgroupId: 7 });
     const old = [rig.source.add(rig.clock, curl), rig.source.add(rig.clock, view('destination', 'nginx'))];
     sweep(1, ...old);
-    rig.shelf('file').upsertWorkload(workload({ uid: 'client-v1', cgroups: [7n] }));
+    rig.shelf('file').upsertWorkload(workload({ uid: 'client-v1', cgroups: [7] }));
     rig.clock.advance(10);
     expect(rig.source.renewed.sort()).toEqual(old.map(({ slot }) => `${slot}/1`).sort());
     const fresh = [rig.source.add(rig.clock, curl), rig.source.add(rig.clock, view('destination', 'nginx'))];
@@ -191,8 +191,8 @@ describe('the same-node join', () => {
     const file = shelf('file');
     file.upsertWorkload(workload({ uid: 'client', addresses: ['10.0.0.1'] }));
     file.upsertWorkload(workload({ uid: 'server', addresses: ['10.0.0.2'] }));
-    const ends: Partial<Pair> = { localAddress: '10.0.0.1', remoteAddress: '10.0.0.2' };
-    const mirrored: Partial<Pair> = { role: 'destination', localAddress: '10.0.0.2', remoteAddress: '10.0.0.1' };
+    const ends: PairTexts = { localAddress: '10.0.0.1', remoteAddress: '10.0.0.2' };
+    const mirrored: PairTexts = { role: 'destination', localAddress: '10.0.0.2', remoteAddress: '10.0.0.1' };
     const both = () => [source.add(clock, ends), source.add(clock, mirrored)];
     const sweep = (some: readonly Pair[]) =>
       metrics.consume(
@@ -223,9 +223,9 @@ describe('the same-node join', () => {
     const rig = createRig({ sources: ['file', 'host'] });
     const file = rig.shelf('file');
     file.upsertService(service({ hostname: 'api.svc', ports: new Map([[8080, 8080]]) }));
-    file.upsertWorkload(workload({ uid: 'api', cgroups: [7n], services: new Map([['default/api.svc', new Map()]]) }));
+    file.upsertWorkload(workload({ uid: 'api', cgroups: [7], services: new Map([['default/api.svc', new Map()]]) }));
     const curl = rig.source.add(rig.clock, view('source', 'curl'));
-    const api = rig.source.add(rig.clock, view('destination', 'node', { cgroupId: 7n }));
+    const api = rig.source.add(rig.clock, view('destination', 'node', { cgroupId: 7 }));
     rig.metrics.consume(
       batchOf(rig.source, 1, [
         [curl, { [SENT]: 1 }],

@@ -1,7 +1,6 @@
 /** The rules of identity.md: which ends and which service a pair gets. Numbers are cases of the conformance list. */
 import { describe, expect, it } from 'vitest';
-import type { Pair } from '../../src/receiver/types.ts';
-import { batchOf, SENT, service, workload } from './fakes.ts';
+import { batchOf, type PairTexts, SENT, service, workload } from './fakes.ts';
 import { createRig, RESOLVE_TIMEOUT_MS } from './rig.ts';
 
 const vip = (address: string, length = 32) => ({ network: '', address, length });
@@ -18,7 +17,7 @@ function mesh() {
     workload({ uid: 'server', addresses: [SERVER], services: new Map([['default/server.default.svc', new Map()]]) }),
   );
   /** The labels of a pair, after the time-out if need be. */
-  const name = (fields: Partial<Pair>) => {
+  const name = (fields: PairTexts) => {
     const pair = rig.source.add(rig.clock, fields);
     rig.metrics.consume(batchOf(rig.source, rig.clock.bootNs, [[pair, { [SENT]: 1 }]]));
     rig.clock.advance(RESOLVE_TIMEOUT_MS);
@@ -29,15 +28,15 @@ function mesh() {
   return { ...rig, file, name };
 }
 
-const asSource = (remoteAddress: string, servicePort: number): Partial<Pair> => ({
+const asSource = (remoteAddress: string, servicePort: number): PairTexts => ({
   role: 'source',
   localAddress: CLIENT,
-  remoteAddress,
+  remoteAddress: remoteAddress,
   servicePort,
 });
-const asDestination = (servicePort: number, localAddress = SERVER): Partial<Pair> => ({
+const asDestination = (servicePort: number, localAddress = SERVER): PairTexts => ({
   role: 'destination',
-  localAddress,
+  localAddress: localAddress,
   remoteAddress: CLIENT,
   servicePort,
 });
@@ -126,7 +125,7 @@ describe('services', () => {
     file.upsertService(at('c.svc', 81));
     file.upsertService(at('d.svc', 8080));
     const dials = (dialledAddress: string, dialledPort: number) =>
-      name({ ...asSource(SERVER, 8080), dialledAddress, dialledPort });
+      name({ ...asSource(SERVER, 8080), dialledAddress: dialledAddress, dialledPort });
     expect(dials('10.96.0.1', 80)).toMatchObject({ service: 'b.svc', destination: 'server' });
     expect(dials('10.96.0.1', 81)).toMatchObject({ service: 'c.svc', destination: 'server' });
     // nobody's address: the service by the backend's port
@@ -196,8 +195,8 @@ describe('ends', () => {
 
   it('the cgroup goes before the address at the local end', () => {
     const { name, file } = mesh();
-    file.upsertWorkload(workload({ uid: 'node-exporter', hostNetwork: true, addresses: [CLIENT], cgroups: [7n] }));
-    expect(name({ ...asSource(SERVER, 8080), cgroupId: 7n }).source).toBe('node-exporter');
+    file.upsertWorkload(workload({ uid: 'node-exporter', hostNetwork: true, addresses: [CLIENT], cgroups: [7] }));
+    expect(name({ ...asSource(SERVER, 8080), cgroupId: 7 }).source).toBe('node-exporter');
   });
 
   it('22: after the pod the workload entry is used, after both nobody', () => {
@@ -255,14 +254,14 @@ describe('local ends of pods', () => {
     rig.file.upsertWorkload(workload({ uid: 'node-agent', addresses: [CLIENT], hostNetwork: true, podUids: [OTHER] }));
     rig.cgroups.change({
       added: [
-        [1n, '/'],
-        [2n, `/kubepods/pod${POD}/${ID}`],
-        [3n, `/kubepods/pod${OTHER}/${ID}`],
-        [4n, '/kubepods/pod00000000-0000-4000-8000-000000000000'],
-        [5n, '/system.slice/sshd.service'],
+        [1, '/'],
+        [2, `/kubepods/pod${POD}/${ID}`],
+        [3, `/kubepods/pod${OTHER}/${ID}`],
+        [4, '/kubepods/pod00000000-0000-4000-8000-000000000000'],
+        [5, '/system.slice/sshd.service'],
       ],
     });
-    const peers = (fields: Partial<Pair>) => {
+    const peers = (fields: PairTexts) => {
       const pair = rig.source.add(rig.clock, { ...asSource(SERVER, 8080), ...fields });
       rig.metrics.consume(batchOf(rig.source, rig.clock.bootNs, [[pair, { [SENT]: 1 }]]));
       rig.clock.advance(RESOLVE_TIMEOUT_MS);
@@ -273,11 +272,11 @@ describe('local ends of pods', () => {
 
   it('are told by cgroup, those in the host’s network too, and their container with them', () => {
     const { peers } = pods();
-    expect(peers({ cgroupId: 2n, localAddress: '192.0.2.9' })).toMatchObject({
+    expect(peers({ cgroupId: 2, localAddress: '192.0.2.9' })).toMatchObject({
       source: { name: 'client' },
       container: { podUid: POD, containerId: ID },
     });
-    expect(peers({ cgroupId: 3n })).toMatchObject({
+    expect(peers({ cgroupId: 3 })).toMatchObject({
       source: { name: 'node-agent' },
       container: { podUid: OTHER, containerId: ID },
     });
@@ -285,7 +284,7 @@ describe('local ends of pods', () => {
 
   it('are told by address where the cgroup tells of no pod', () => {
     const { peers } = pods();
-    for (const cgroupId of [0n, 1n, 5n]) {
+    for (const cgroupId of [0, 1, 5]) {
       expect(peers({ cgroupId }).source?.name).toBe('client');
       expect(peers({ cgroupId }).container).toBeUndefined();
     }
@@ -293,12 +292,12 @@ describe('local ends of pods', () => {
 
   it('are nobody when the cgroup is of a pod that is not known, though another still has the address', () => {
     const { peers } = pods();
-    expect(peers({ cgroupId: 4n }).source).toBeUndefined();
+    expect(peers({ cgroupId: 4 }).source).toBeUndefined();
   });
 
   it('29: a pod that is announced late has its address from the one before it at once', () => {
     const { file, source, clock, metrics, pairs } = pods();
-    const pair = source.add(clock, { ...asSource(SERVER, 8080), cgroupId: 4n });
+    const pair = source.add(clock, { ...asSource(SERVER, 8080), cgroupId: 4 });
     metrics.consume(batchOf(source, clock.bootNs, [[pair, { [SENT]: 1 }]]));
     clock.advance(2_000);
     expect(pairs.rows).toEqual([]);
@@ -312,17 +311,17 @@ describe('local ends of pods', () => {
   it('are told by their network namespace where the cgroup tells of no pod, before the address', () => {
     const { peers, namespaces } = pods();
     namespaces.pods.set(NETNS, { podUid: OTHER, containerId: undefined });
-    expect(peers({ cgroupId: 1n, netns: NETNS })).toMatchObject({
+    expect(peers({ cgroupId: 1, netns: NETNS })).toMatchObject({
       source: { name: 'node-agent' },
       container: { podUid: OTHER, containerId: undefined },
     });
-    expect(peers({ cgroupId: 2n, netns: NETNS }).source?.name).toBe('client'); // the cgroup tells
+    expect(peers({ cgroupId: 2, netns: NETNS }).source?.name).toBe('client'); // the cgroup tells
   });
 
   it('wait for their network namespace to be looked up', () => {
     const { source, clock, metrics, pairs, namespaces, namer } = pods();
     namespaces.lookingFor.add(NETNS);
-    const pair = source.add(clock, { ...asSource(SERVER, 8080), cgroupId: 1n, netns: NETNS });
+    const pair = source.add(clock, { ...asSource(SERVER, 8080), cgroupId: 1, netns: NETNS });
     metrics.consume(batchOf(source, clock.bootNs, [[pair, { [SENT]: 1 }]]));
     expect(pairs.rows).toEqual([]);
     namespaces.lookingFor.clear();
@@ -334,12 +333,12 @@ describe('local ends of pods', () => {
 
   it('wait for their cgroup to be looked up, though their address has a name', () => {
     const { source, clock, metrics, pairs, cgroups, namer } = pods();
-    cgroups.lookingFor.add(9n);
-    const pair = source.add(clock, { ...asSource(SERVER, 8080), cgroupId: 9n });
+    cgroups.lookingFor.add(9);
+    const pair = source.add(clock, { ...asSource(SERVER, 8080), cgroupId: 9 });
     metrics.consume(batchOf(source, clock.bootNs, [[pair, { [SENT]: 1 }]]));
     expect(pairs.rows).toEqual([]);
-    cgroups.change({ added: [[9n, `/kubepods/pod${OTHER}`]] });
-    namer.reconsider({ addresses: new Set(), cgroups: new Set([9n]), ranges: [], synced: false });
+    cgroups.change({ added: [[9, `/kubepods/pod${OTHER}`]] });
+    namer.reconsider({ addresses: new Set(), cgroups: new Set([9]), ranges: [], synced: false });
     clock.advance(0);
     expect(pairs.rows[0]!.peers.source?.name).toBe('node-agent');
   });

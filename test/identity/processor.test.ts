@@ -202,11 +202,11 @@ describe('a processor', () => {
     const pairs = new PairSink();
     const metrics = identity.metrics!(pairs, pipeline('metrics'));
     await identity.start(host);
-    cgroups.lookingFor.add(7n);
-    const pair = source.add(clock, { executable: 'curl', cgroupId: 7n });
+    cgroups.lookingFor.add(7);
+    const pair = source.add(clock, { executable: 'curl', cgroupId: 7 });
     metrics.consume(batchOf(source, 1, [[pair, { [SENT]: 1 }]]));
     expect(pairs.rows).toEqual([]);
-    cgroups.change({ absent: [7n] });
+    cgroups.change({ absent: [7] });
     clock.advance(1);
     expect(pairs.rows[0]!.peers.source?.name).toBe('curl');
     await identity.shutdown(live());
@@ -219,10 +219,10 @@ describe('a processor', () => {
     const pairs = new PairSink();
     const metrics = identity.metrics!(pairs, pipeline('metrics'));
     await identity.start(host);
-    cgroups.lookingFor.add(7n);
-    const byCgroup = source.add(clock, { cgroupId: 7n, kind: 'coarse' });
+    cgroups.lookingFor.add(7);
+    const byCgroup = source.add(clock, { cgroupId: 7, kind: 'coarse' });
     namespaces.lookingFor.add(5);
-    const byNamespace = source.add(clock, { cgroupId: 1n, netns: 5, kind: 'coarse' });
+    const byNamespace = source.add(clock, { cgroupId: 1, netns: 5, kind: 'coarse' });
     metrics.consume(
       batchOf(source, 1, [
         [byCgroup, { [SENT]: 1 }],
@@ -230,7 +230,7 @@ describe('a processor', () => {
       ]),
     );
     expect(pairs.rows).toEqual([]);
-    cgroups.change({ added: [[7n, `/kubepods/pod${POD}`]] });
+    cgroups.change({ added: [[7, `/kubepods/pod${POD}`]] });
     clock.advance(1);
     expect(pairs.rows).toMatchObject([{ slot: byCgroup.slot, peers: { source: { name: 'pod' } } }]);
     namespaces.find(5, { podUid: POD, containerId: undefined });
@@ -243,7 +243,7 @@ describe('a processor', () => {
     const identity = withFile();
     const metrics = identity.metrics!(new PairSink(), pipeline('metrics'));
     await identity.start(host);
-    cgroups.change({ added: [[5n, '/system.slice/nginx.service']] });
+    cgroups.change({ added: [[5, '/system.slice/nginx.service']] });
     expect(agent.telemetry.observed('tcpledger_identity_objects')).toEqual({
       'file/workload': 2,
       'file/service': 0,
@@ -358,10 +358,10 @@ describe('a processor', () => {
     const pairs = new PairSink();
     const metrics = identity.metrics!(pairs, pipeline('metrics'));
     await identity.start(host);
-    cgroups.change({ added: [[7n, '/system.slice/nginx.service']] });
-    const before = source.add(clock, { cgroupId: 7n });
+    cgroups.change({ added: [[7, '/system.slice/nginx.service']] });
+    const before = source.add(clock, { cgroupId: 7 });
     clock.advance(1_000);
-    cgroups.change({ removed: [7n] });
+    cgroups.change({ removed: [7] });
     clock.advance(600_000);
     metrics.consume(batchOf(source, 1, [[before, { [SENT]: 1 }]]));
     expect(pairs.rows[0]!.peers.source).toBeUndefined();

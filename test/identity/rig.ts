@@ -12,6 +12,7 @@ import { Resolver } from '../../src/identity/resolver.ts';
 import type { Source } from '../../src/identity/source.ts';
 import { CgroupOwners } from '../../src/identity/sources/cgroup-owners.ts';
 import { UNNAMED_FIELDS } from '../../src/identity/workload-pool.ts';
+import { addressText, isLoopback } from '../../src/semconv/address.ts';
 import { FakeCgroups, FakeClock, FakeLogger, FakeNamespaces, FakePairSource, PairSink, RecordSink } from './fakes.ts';
 
 export const RESOLVE_TIMEOUT_MS = 5_000;
@@ -47,7 +48,7 @@ export function createRig({ sources = ['file'], nodeAddresses = [], synced = tru
       start: async () => {},
       shutdown: async () => {},
       missing: () => undefined,
-      wants: (address) => void wanted.push(address),
+      wants: (address) => void wanted.push(addressText(address)),
       ...(type === 'host' && {
         byProcess: ({ executable }) =>
           executable === ''
@@ -66,7 +67,7 @@ export function createRig({ sources = ['file'], nodeAddresses = [], synced = tru
     cgroups,
     owners,
     namespaces,
-    nodeAddresses: { has: (address) => address.startsWith('127.') || nodeAddresses.includes(address) },
+    nodeAddresses: { has: (address) => isLoopback(address) || nodeAddresses.includes(addressText(address)) },
     index,
   });
   const found = new Map<BackendResult, number>();

@@ -1,11 +1,10 @@
 /** Which service has an address or a target port, against the rules applied to the list of all services. */
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import type { Holder, Shelf } from '../../src/identity/directory.ts';
 import type { PortMap, ServiceObject, Vip } from '../../src/identity/objects.ts';
 import { ServiceIndex } from '../../src/identity/services.ts';
 import { WorkloadPool } from '../../src/identity/workload-pool.ts';
-import { fullLength, maskAddress } from '../../src/semconv/address.ts';
+import { addressOf, fullLength, maskAddress } from '../../src/semconv/address.ts';
 import { service, workload } from './fakes.ts';
 
 const NETWORKS = ['', 'other'];
@@ -85,10 +84,10 @@ it('is the one that the rules name, whatever was put and deleted before', () => 
         expect([...index.keys()].sort()).toEqual([...held.keys()].sort());
         for (const { network, address, namespace, port } of questions) {
           const at = (length: number) => preferred(claiming(all, network, address, length, port), namespace);
-          expect(index.byAddress(network, address, namespace, port)).toBe(at(fullLength(address)));
+          expect(index.byAddress(network, addressOf(address), namespace, port)?.object).toBe(at(fullLength(address)));
           const shorter = LENGTHS.filter((length) => length < fullLength(address)).sort((a, b) => b - a);
           const covering = shorter.map(at).find((found) => found !== undefined);
-          expect(index.byPrefix(network, address, namespace, port)).toBe(covering);
+          expect(index.byPrefix(network, addressOf(address), namespace, port)?.object).toBe(covering);
         }
       },
     ),
@@ -104,12 +103,11 @@ it('is by target port, of those that the workload serves there, one with an addr
       const index = new ServiceIndex(pool);
       for (const [object] of list) index.put(object);
       const object = workload({ uid: 'w', services: new Map(list.map(([{ key }, own]) => [key, own])) });
-      const holder: Holder = { object, workload: pool.intern(object.fields), shelf: {} as Shelf };
       const serves = ([{ ports: of }, own]: readonly [ServiceObject, PortMap]) =>
         [...of.keys(), ...own.keys()].some((at) => (of.get(at) || own.get(at) || 0) === port && port > 0);
       const found = list.filter(serves).map(([service]) => service);
       const order = ({ service, vips, key }: ServiceObject) => `${vips.length > 0 ? 0 : 1} ${service.hostname} ${key}`;
-      expect(index.byTargetPort(holder, port)).toBe(lowest(found, order));
+      expect(index.backed(object.services).byTargetPort(port)).toBe(lowest(found, order)?.service);
     }),
     { numRuns: 1_000 },
   );

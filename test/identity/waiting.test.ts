@@ -93,12 +93,12 @@ describe('waiting', () => {
 
   it('is for a cgroup that is being looked up, and ends when there is none', () => {
     const { clock, source, cgroups, namer, metrics, pairs } = createRig({ sources: ['host'] });
-    cgroups.lookingFor.add(7n);
-    const pair = source.add(clock, { executable: 'curl', cgroupId: 7n, remoteAddress: '203.0.113.1' });
+    cgroups.lookingFor.add(7);
+    const pair = source.add(clock, { executable: 'curl', cgroupId: 7, remoteAddress: '203.0.113.1' });
     metrics.consume(batchOf(source, 1, [[pair, { [SENT]: 1 }]]));
     expect(pairs.rows).toEqual([]);
     cgroups.lookingFor.clear();
-    namer.reconsider({ addresses: new Set(), cgroups: new Set([7n]), ranges: [], synced: false });
+    namer.reconsider({ addresses: new Set(), cgroups: new Set([7]), ranges: [], synced: false });
     clock.advance(1);
     expect(pairs.rows[0]!.peers.source?.name).toBe('curl');
   });
@@ -342,7 +342,7 @@ describe('memory beyond the agent', () => {
 
     const second = createRig({ synced: false });
     second.source.recallable.set(`${pair.slot}/1`, labels);
-    second.source.add(second.clock, pair);
+    second.source.pairs.set(`${pair.slot}/1`, pair);
     second.metrics.consume(batchOf(second.source, 1, [[pair, { [SENT]: 2 }]]));
     const { peers } = second.pairs.rows[0]!;
     expect(peers).toMatchObject({ source: { name: 'client' }, destination: { name: 'server' } });

@@ -1,9 +1,17 @@
 import { expect, test } from 'vitest';
 import { createPairReader } from '../../src/receiver/pairs.ts';
+import { addressText } from '../../src/semconv/address.ts';
 import { FakeKernel, type PairKey } from './fake-kernel.ts';
 
 function read(kernel: FakeKernel, slot: number) {
-  return createPairReader(kernel.slots, kernel.layouts.slot, kernel.layouts.pair)(slot);
+  const pair = createPairReader(kernel.slots, kernel.layouts.slot, kernel.layouts.pair)(slot);
+  const { localAddress, remoteAddress, dialledAddress } = pair;
+  return {
+    ...pair,
+    localAddress: addressText(localAddress),
+    remoteAddress: addressText(remoteAddress),
+    dialledAddress: addressText(dialledAddress),
+  };
 }
 
 test('a pair has every field of its slot', () => {
@@ -14,7 +22,7 @@ test('a pair has every field of its slot', () => {
     remote: '2001:db8::1:0:0:1',
     servicePort: 65535,
     role: 'destination',
-    cgroupId: 2n ** 63n + 1n,
+    cgroupId: 2n ** 53n - 1n,
     netns: 2 ** 32 - 1,
     comm: 'nginx',
     dialled: { ip: '10.96.0.10', port: 443 },
@@ -29,7 +37,7 @@ test('a pair has every field of its slot', () => {
     localAddress: '192.0.2.1',
     remoteAddress: '2001:db8::1:0:0:1',
     servicePort: 65535,
-    cgroupId: 2n ** 63n + 1n,
+    cgroupId: 2 ** 53 - 1,
     netns: 2 ** 32 - 1,
     executable: 'nginx',
     dialledAddress: '10.96.0.10',
@@ -82,6 +90,6 @@ test('a coarse slot keeps the local end and leaves the remote one out', () => {
 test('slots 0 and 1 belong to nobody, one for each role', () => {
   const kernel = new FakeKernel();
   const nobody = { generation: 0, kind: 'unattributed', localAddress: '', remoteAddress: '', servicePort: 0, netns: 0 };
-  expect(read(kernel, 0)).toMatchObject({ ...nobody, slot: 0, role: 'source', executable: '', cgroupId: 0n });
+  expect(read(kernel, 0)).toMatchObject({ ...nobody, slot: 0, role: 'source', executable: '', cgroupId: 0 });
   expect(read(kernel, 1)).toMatchObject({ ...nobody, slot: 1, role: 'destination', executable: '', createdNs: 0 });
 });

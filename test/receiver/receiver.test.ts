@@ -12,6 +12,7 @@ import { createReceiver } from '../../src/receiver/receiver.ts';
 import { openSlotJournal } from '../../src/receiver/slot-journal.ts';
 import { createSweep } from '../../src/receiver/sweep.ts';
 import type { ConnectionRecord, PairBatch, PairSource, RecordBatch } from '../../src/receiver/types.ts';
+import { addressOf } from '../../src/semconv/address.ts';
 import { counterColumn, PAIR_STRIDE, type PairCounter } from '../../src/semconv/pair-fields.ts';
 import { FakeJournal } from './fake-journal.ts';
 import { FakeKernel, ipBytes } from './fake-kernel.ts';
@@ -176,7 +177,7 @@ test('records and batches arrive, with a source that knows their pairs', async (
   });
   expect(it.records[0]).toMatchObject({ event: 'close', connectionId: 77, slot, bytesSent: 11, bytesReceived: 22 });
   expect([it.sum('opened'), it.sum('closed'), it.sum('received'), it.sum('active')]).toEqual([1, 1, 22, 0]);
-  expect(it.source!.pair(slot, 0)).toMatchObject({ remoteAddress: '192.0.2.1', executable: 'curl' });
+  expect(it.source!.pair(slot, 0)).toMatchObject({ remoteAddress: addressOf('192.0.2.1'), executable: 'curl' });
 });
 
 test('the pair source: generations, renewal, times, boot', async () => {
@@ -198,7 +199,7 @@ test('the pair source: generations, renewal, times, boot', async () => {
   expect(Math.abs(seconds - Date.now() / 1000)).toBeLessThan(60);
   expect(source.bootId).toBe(readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').replace(/[-\n]/g, ''));
   /* without storage nothing is kept */
-  source.remember(slot, 0, () => '{}');
+  source.remember(slot, 0, '{}', String);
   expect(source.recall(slot, 0)).toBeUndefined();
 });
 
@@ -371,7 +372,7 @@ async function seedJournal(journal: FakeJournal, kernel: FakeKernel): Promise<vo
   const totals = new Float64Array(PAIR_STRIDE);
   totals[0] = 3;
   const { journal: slots } = await openSlotJournal(journal, kernel.mapsId, () => 0);
-  slots.remember(2, 0, () => 'a');
+  slots.remember(2, 0, 'a', String);
   await slots.recycle([{ slot: 2, generation: 0, totals }]);
   kernel.bytes(2).writeUInt32LE(1, kernel.layouts.slot.offset('generation'));
 }
@@ -415,7 +416,7 @@ describe('with storage', () => {
     const sweep = createSweep(kernel);
     await sweep.run(() => {});
     const killed = await openSlotJournal(journal, kernel.mapsId, kernel.slots.generation);
-    killed.journal.remember(slot, 0, () => 'a');
+    killed.journal.remember(slot, 0, 'a', String);
     await killed.journal.recycle([{ slot, generation: 0, totals: sweep.totals(slot) }]);
     kernel.index.clear();
     kernel.resumed = true;
@@ -434,7 +435,7 @@ describe('with storage', () => {
     const slot = kernel.slotOf({});
     kernel.count(slot, { counters: { opened: 1, closed: 1 } });
     await until(() => expect(it.sum('opened')).toBe(1));
-    it.source!.remember(slot, 0, () => 'a');
+    it.source!.remember(slot, 0, 'a', String);
     await until(() => expect(it.told('tcpledger_storage_failures')).toBeGreaterThan(2));
     expect(kernel.calls.some((call) => call.startsWith('write'))).toBe(false);
     const errors = it.lines.filter((line) => line.startsWith('error'));
@@ -452,8 +453,8 @@ describe('with storage', () => {
     kernel.count(slot, { counters: { opened: 1 } });
     await until(() => expect(it.source).toBeDefined());
     kernel.bytes(slot).writeUInt32LE(1, kernel.layouts.slot.offset('generation'));
-    it.source!.remember(slot, 1, () => 'b');
-    it.source!.remember(slot, 0, () => 'a');
+    it.source!.remember(slot, 1, 'b', String);
+    it.source!.remember(slot, 0, 'a', String);
     expect(it.source!.recall(slot, 1)).toBe('b');
     await it.receiver.shutdown(NEVER);
   });
@@ -483,7 +484,7 @@ describe('with storage', () => {
       await until(() => expect(it.source).toBeDefined());
       for (let i = 0; i < 3; i++) {
         const slot = kernel.slotOf({ servicePort: 100 * agent + i });
-        it.source!.remember(slot, kernel.generation(slot), () => `labels ${i}`);
+        it.source!.remember(slot, kernel.generation(slot), `labels ${i}`, String);
         kernel.count(slot, { counters: { opened: 5, closed: 5 } });
         counted += 5;
       }

@@ -36,7 +36,7 @@ const restoredOf = ({ restored }: OpenedSlotJournal) =>
 test('what is remembered is recalled in its generation only, by this agent and the next', async () => {
   const { journal } = await open();
   expect(journal.recall(5, 0)).toBeUndefined();
-  journal.remember(5, 0, () => 'a');
+  journal.remember(5, 0, 'a', String);
   expect(journal.recall(5, 0)).toBe('a');
   expect(journal.recall(5, 1)).toBeUndefined();
   await journal.flush();
@@ -47,7 +47,7 @@ test('what is remembered is recalled in its generation only, by this agent and t
 
 test('what was not flushed is written at the close', async () => {
   const { journal } = await open();
-  journal.remember(5, 0, () => 'a');
+  journal.remember(5, 0, 'a', String);
   await journal.close();
   expect(file.closed).toBe(true);
   expect((await open()).journal.recall(5, 0)).toBe('a');
@@ -55,9 +55,9 @@ test('what was not flushed is written at the close', async () => {
 
 test('a recycled slot is restored once by its labels, and its labels are gone', async () => {
   const { journal } = await open();
-  journal.remember(5, 0, () => 'a');
-  journal.remember(6, 0, () => 'a');
-  journal.remember(7, 0, () => 'b');
+  journal.remember(5, 0, 'a', String);
+  journal.remember(6, 0, 'a', String);
+  journal.remember(7, 0, 'b', String);
   await journal.recycle([
     { slot: 5, generation: 0, totals: totals(1, 2 ** 50) },
     { slot: 6, generation: 0, totals: totals(2, 1) },
@@ -83,7 +83,7 @@ test('a slot that was never named has no series to restore', async () => {
 describe('an agent that ends between writing a recycling and zeroing the slot', () => {
   beforeEach(async () => {
     const { journal } = await open();
-    journal.remember(5, 0, () => 'a');
+    journal.remember(5, 0, 'a', String);
     await journal.recycle([{ slot: 5, generation: 0, totals: totals(3, 4) }]);
   });
 
@@ -114,7 +114,7 @@ describe('an agent that ends between writing a recycling and zeroing the slot', 
 
 test('a slot that moved while its recycling was written is recycled again under its labels', async () => {
   const { journal } = await open();
-  journal.remember(5, 0, () => 'a');
+  journal.remember(5, 0, 'a', String);
   await journal.recycle([{ slot: 5, generation: 0, totals: totals(1) }]);
   expect(journal.recall(5, 0)).toBe('a');
   await journal.recycle([{ slot: 5, generation: 0, totals: totals(2) }]);
@@ -125,8 +125,8 @@ test('a slot that moved while its recycling was written is recycled again under 
 describe('another set of maps', () => {
   beforeEach(async () => {
     const { journal } = await open();
-    journal.remember(5, 0, () => 'a');
-    journal.remember(6, 0, () => 'b');
+    journal.remember(5, 0, 'a', String);
+    journal.remember(6, 0, 'b', String);
     await journal.recycle([{ slot: 6, generation: 0, totals: totals(1) }]);
   });
 
@@ -144,7 +144,7 @@ describe('another set of maps', () => {
 
   test('what is written for it counts', async () => {
     const { journal } = await open('boot/2');
-    journal.remember(5, 0, () => 'c');
+    journal.remember(5, 0, 'c', String);
     await journal.flush();
     expect((await open('boot/2')).journal.recall(5, 0)).toBe('c');
   });
@@ -153,7 +153,7 @@ describe('another set of maps', () => {
 describe('a journal that refuses', () => {
   test('keeps the labels for the next time, but no recycling: those slots stay and are told again', async () => {
     const { journal } = await open();
-    journal.remember(5, 0, () => 'a');
+    journal.remember(5, 0, 'a', String);
     file.refuses = true;
     for (let i = 0; i < 3; i++) {
       await expect(journal.recycle([{ slot: 5, generation: 0, totals: totals(1) }])).rejects.toThrow('full');
@@ -161,7 +161,7 @@ describe('a journal that refuses', () => {
     await expect(journal.flush()).rejects.toThrow('full');
     expect(journal.recall(5, 0)).toBe('a');
     file.refuses = false;
-    journal.remember(6, 0, () => 'b');
+    journal.remember(6, 0, 'b', String);
     await journal.flush();
     const next = await open();
     expect([next.journal.recall(5, 0), next.journal.recall(6, 0)]).toEqual(['a', 'b']);
@@ -171,7 +171,7 @@ describe('a journal that refuses', () => {
 
   test('is closed all the same', async () => {
     const { journal } = await open();
-    journal.remember(5, 0, () => 'a');
+    journal.remember(5, 0, 'a', String);
     file.refuses = true;
     await expect(journal.close()).rejects.toThrow('full');
     expect(file.closed).toBe(true);
@@ -185,10 +185,10 @@ describe('a journal that refuses', () => {
 
 test('what is remembered while a write is under way is written by the next, once', async () => {
   const { journal } = await open();
-  journal.remember(5, 0, () => 'a');
+  journal.remember(5, 0, 'a', String);
   file.onAppend = () => {
     file.onAppend = () => {};
-    journal.remember(6, 0, () => 'b');
+    journal.remember(6, 0, 'b', String);
   };
   await journal.flush();
   await journal.flush();
@@ -200,7 +200,7 @@ test('it stays short however long the agent runs', async () => {
   const { journal } = await open(MAPS, 100);
   for (let generation = 0; generation < 2000; generation++) {
     generations.set(5, generation);
-    journal.remember(5, generation, () => `labels ${generation % 3}`);
+    journal.remember(5, generation, `labels ${generation % 3}`, String);
     await journal.recycle([{ slot: 5, generation, totals: totals(1, generation) }]);
     generations.set(5, generation + 1);
     await journal.flush();
@@ -222,7 +222,7 @@ test('it stays short however many workloads come and go, and what the gone ones 
   for (let generation = 0; generation < 5000; generation++) {
     nowMs += 60_000;
     generations.set(5, generation);
-    journal.remember(5, generation, () => `pod ${generation}`);
+    journal.remember(5, generation, `pod ${generation}`, String);
     await journal.recycle([{ slot: 5, generation, totals: totals(1, 2) }]);
     generations.set(5, generation + 1);
     await journal.flush();
@@ -242,7 +242,7 @@ test('labels that some slot still has are not forgotten, however long ago others
     [6, 'b'],
     [7, 'a'],
   ] as const)
-    journal.remember(slot, 0, () => labels);
+    journal.remember(slot, 0, labels, String);
   await journal.recycle([
     { slot: 5, generation: 0, totals: totals(1) },
     { slot: 6, generation: 0, totals: totals(2) },
@@ -274,7 +274,7 @@ test('however often agents are killed and journals compacted, nothing is restore
       let agent = await open(MAPS, 10);
       const recycle = async (slot: number) => {
         const generation = generations.get(slot) ?? 0;
-        agent.journal.remember(slot, generation, () => `slot ${slot}`);
+        agent.journal.remember(slot, generation, `slot ${slot}`, String);
         await agent.journal.recycle([{ slot, generation, totals: totals(holds[slot]!) }]);
       };
       for (const item of steps) {

@@ -3,6 +3,8 @@ import { describe, expect, it } from 'vitest';
 import {
   addressBytes,
   addressFromBytes,
+  addressOf,
+  addressText,
   canonicalAddress,
   isLoopback,
   maskAddress,
@@ -71,7 +73,24 @@ describe('maskAddress', () => {
   });
 });
 
+it('has one value to compare for each address, and its text back', () => {
+  const texts = [
+    '0.0.0.0',
+    '10.0.0.1',
+    '127.0.0.1',
+    '128.0.0.0',
+    '192.0.2.255',
+    '255.255.255.255',
+    '::',
+    'fd00::1',
+    '',
+  ];
+  const addresses = texts.map(addressOf);
+  expect(new Set(addresses).size).toBe(texts.length);
+  expect(addresses.map(addressText)).toEqual(texts);
+});
+
 it('knows loopback addresses', () => {
-  expect(['127.0.0.1', '127.9.9.9', '::1'].every(isLoopback)).toBe(true);
-  expect(['128.0.0.1', '::2', '12.7.0.1'].some(isLoopback)).toBe(false);
+  expect(['127.0.0.1', '127.9.9.9', '::1'].map(addressOf).every(isLoopback)).toBe(true);
+  expect(['128.0.0.1', '::2', '12.7.0.1'].map(addressOf).some(isLoopback)).toBe(false);
 });

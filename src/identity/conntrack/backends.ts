@@ -8,6 +8,7 @@
  */
 import type { CounterHandle } from '../../collector/telemetry.ts';
 import type { ConnectionRecord, PairSource } from '../../receiver/types.ts';
+import { addressOf } from '../../semconv/address.ts';
 import { type Clock, fromWall } from '../clock.ts';
 import type { Entry } from '../entry.ts';
 import type { Resolver } from '../resolver.ts';
@@ -98,14 +99,14 @@ export class Backends {
     if (!entry.backendVaries || result !== 'translated' || !server) return peers;
     const { seconds, nanos } = entry.source.wallClock(record.openedNs);
     const openedMs = fromWall(this.#parts.clock, seconds * 1000 + nanos / 1e6);
-    const holder = this.#parts.resolver.holder(server.address, openedMs);
+    const holder = this.#parts.resolver.holder(addressOf(server.address), openedMs);
     if (!holder || holder.workload === peers.destination) return peers;
     let variants = this.#variants.get(peers);
     if (!variants) {
       variants = new WeakMap();
       this.#variants.set(peers, variants);
     }
-    const service = peers.service ?? holder.shelf.services.byTargetPort(holder, server.port)?.service;
+    const service = peers.service ?? holder.backed.byTargetPort(server.port);
     const known = variants.get(holder.workload);
     if (known && known.service === service) return known;
     const named: Peers = { ...peers, destination: holder.workload, service };

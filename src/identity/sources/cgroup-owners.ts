@@ -10,9 +10,9 @@ import type { CgroupChange, CgroupTree } from './cgroup-tree.ts';
 
 export class CgroupOwners {
   readonly #clock: Clock;
-  readonly #byId = new Timeline<bigint, LocalContainer>(() => 0);
+  readonly #byId = new Timeline<number, LocalContainer>(() => 0);
   /** Live cgroups of a pod: its own, its containers' and those below. */
-  readonly #byPod = new Map<string, Set<bigint>>();
+  readonly #byPod = new Map<string, Set<number>>();
   readonly #off: () => void;
   /** Cgroups of the first walk were there before: from the beginning of time. */
   #walked = false;
@@ -24,12 +24,12 @@ export class CgroupOwners {
   }
 
   /** The pod and container of a cgroup at `atMs` (wall clock), or now. */
-  owner(id: bigint, atMs: number | undefined): LocalContainer | undefined {
+  owner(id: number, atMs: number | undefined): LocalContainer | undefined {
     return atMs === undefined ? this.#byId.current(id) : this.#byId.at(id, atMs);
   }
 
   /** The pod's cgroups as they are now. */
-  cgroupsOf(podUid: string): Iterable<bigint> {
+  cgroupsOf(podUid: string): Iterable<number> {
     return this.#byPod.get(podUid) ?? [];
   }
 
@@ -53,7 +53,7 @@ export class CgroupOwners {
     this.#walked = true;
   }
 
-  #end(id: bigint, nowMs: number): void {
+  #end(id: number, nowMs: number): void {
     const owner = this.#byId.current(id);
     if (!owner) return;
     this.#byId.end(id, owner, nowMs);

@@ -17,10 +17,10 @@ export const WALK_GAP_MS = 1_000;
 export const WALK_INTERVAL_MS = 60_000;
 
 export interface CgroupChange {
-  readonly added: ReadonlyMap<bigint, string>;
-  readonly removed: ReadonlyMap<bigint, string>;
+  readonly added: ReadonlyMap<number, string>;
+  readonly removed: ReadonlyMap<number, string>;
   /** Ids that were looked for in vain. */
-  readonly absent: ReadonlySet<bigint>;
+  readonly absent: ReadonlySet<number>;
 }
 
 /** Paths begin with `/` at the root of the hierarchy as it is mounted here. */
@@ -28,13 +28,13 @@ export interface CgroupTree {
   /** Walks the tree for the first time. Called again, it waits for the same walk. Never rejects. */
   start(): Promise<void>;
   stop(): Promise<void>;
-  path(id: bigint): string | undefined;
-  entries(): IterableIterator<[bigint, string]>;
+  path(id: number): string | undefined;
+  entries(): IterableIterator<[number, string]>;
   /**
    * True while nobody can tell whether the id exists: it is not known, and no walk has begun since it was first missed.
    * Asking causes that walk.
    */
-  looking(id: bigint): boolean;
+  looking(id: number): boolean;
   /** Called after a walk that changed something or answered a miss. */
   onChange(listener: (change: CgroupChange) => void): () => void;
   /** Why there is no tree to walk; undefined if there is. */
@@ -57,9 +57,9 @@ export function createCgroupTree(options: CgroupTreeOptions): CgroupTree {
 class MountedCgroupTree implements CgroupTree {
   readonly #options: CgroupTreeOptions;
   readonly #listeners = new Set<(change: CgroupChange) => void>();
-  #paths = new Map<bigint, string>();
+  #paths = new Map<number, string>();
   /** Absent for that long, since an id outside of the mounted subtree would otherwise cost a walk a second for ever. */
-  readonly #misses = new Misses<bigint>(WALK_INTERVAL_MS);
+  readonly #misses = new Misses<number>(WALK_INTERVAL_MS);
   #mountPoint: string | undefined;
   #problem: string | undefined = 'not started';
   #lastWalkMs = Number.NEGATIVE_INFINITY;
@@ -104,16 +104,16 @@ class MountedCgroupTree implements CgroupTree {
     await this.#walk;
   }
 
-  path(id: bigint): string | undefined {
+  path(id: number): string | undefined {
     return this.#paths.get(id);
   }
 
-  entries(): IterableIterator<[bigint, string]> {
+  entries(): IterableIterator<[number, string]> {
     return this.#paths.entries();
   }
 
-  looking(id: bigint): boolean {
-    if (id === 0n || this.#mountPoint === undefined || this.#stopped || this.#paths.has(id)) return false;
+  looking(id: number): boolean {
+    if (id === 0 || this.#mountPoint === undefined || this.#stopped || this.#paths.has(id)) return false;
     const state = this.#misses.ask(id);
     if (state === 'first' && !this.#urgent) {
       this.#urgent = true;
@@ -150,7 +150,7 @@ class MountedCgroupTree implements CgroupTree {
     this.#urgent = false;
     this.#lastWalkMs = this.#options.clock.now();
     this.#misses.begin(this.#lastWalkMs);
-    const paths = new Map<bigint, string>();
+    const paths = new Map<number, string>();
     try {
       await walk(this.#mountPoint!, '', paths);
       this.#problem = undefined;
@@ -176,10 +176,10 @@ class MountedCgroupTree implements CgroupTree {
 }
 
 /** Adds `path` and all below it. What vanishes meanwhile is left out; any other failure rejects. */
-async function walk(mountPoint: string, path: string, found: Map<bigint, string>): Promise<void> {
+async function walk(mountPoint: string, path: string, found: Map<number, string>): Promise<void> {
   const directory = join(mountPoint, path);
   try {
-    const { ino } = await stat(directory, { bigint: true });
+    const { ino } = await stat(directory);
     found.set(ino, path === '' ? '/' : path);
     for (const entry of await readdir(directory, { withFileTypes: true })) {
       if (entry.isDirectory()) await walk(mountPoint, `${path}/${entry.name}`, found);
@@ -192,6 +192,6 @@ async function walk(mountPoint: string, path: string, found: Map<bigint, string>
 const isGone = (error: unknown): boolean => ['ENOENT', 'ENODEV'].includes((error as NodeJS.ErrnoException).code ?? '');
 
 /** What `a` has and `b` has not, or has under another path. */
-function difference(a: ReadonlyMap<bigint, string>, b: ReadonlyMap<bigint, string>): Map<bigint, string> {
+function difference(a: ReadonlyMap<number, string>, b: ReadonlyMap<number, string>): Map<number, string> {
   return new Map([...a].filter(([id, path]) => b.get(id) !== path));
 }

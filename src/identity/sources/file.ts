@@ -143,13 +143,13 @@ class FileSource implements Source {
   }
 
   /** Each cgroup belongs to the workload that names it, or else the nearest one above it. */
-  #cgroupsByUid(): Map<string, bigint[]> {
+  #cgroupsByUid(): Map<string, number[]> {
     const owners = new Map<string, string>();
     const mountPoint = this.#settings.cgroups.mountPoint ?? '';
     for (const { uid, cgroupPaths } of this.#byCgroup) {
       for (const path of cgroupPaths) owners.set(withinMount(path, mountPoint), uid);
     }
-    const result = new Map<string, bigint[]>();
+    const result = new Map<string, number[]>();
     if (owners.size === 0) return result;
     for (const [id, path] of this.#settings.cgroups.entries()) {
       const uid = nearestOwner(path, owners);

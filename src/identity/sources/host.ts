@@ -64,7 +64,7 @@ class HostSource implements Source {
   readonly #settings: SourceSettings;
   readonly #node: string;
   /** uid → its cgroups. A unit has one for itself and one for each below it. */
-  readonly #cgroups = new Map<string, { readonly fields: WorkloadFields; readonly ids: Set<bigint> }>();
+  readonly #cgroups = new Map<string, { readonly fields: WorkloadFields; readonly ids: Set<number> }>();
   #off: (() => void) | undefined;
 
   constructor(settings: SourceSettings, node: string) {

@@ -3,8 +3,8 @@ import { describe, expect, it } from 'vitest';
 import { CONFIRM_MS } from '../../../src/identity/conntrack/backends.ts';
 import { TCP_STATE } from '../../../src/identity/conntrack/messages.ts';
 import type { WorkloadObject } from '../../../src/identity/objects.ts';
-import type { ConnectionRecord, Pair } from '../../../src/receiver/types.ts';
-import { batchOf, recordOf, SENT, service, workload } from '../fakes.ts';
+import type { ConnectionRecord } from '../../../src/receiver/types.ts';
+import { batchOf, type PairTexts, recordOf, SENT, service, workload } from '../fakes.ts';
 import { createRig, RESOLVE_TIMEOUT_MS, type RigOptions } from '../rig.ts';
 import { FakeConntrackKernel } from './fake-kernel.ts';
 
@@ -41,7 +41,7 @@ function create({ backends = [backend('v1', V1), backend('v2', V2)], asks = true
     ...rig,
     kernel,
     shelf,
-    pair: (fields: Partial<Pair> = {}) => source.add(clock, { remoteAddress: VIP, servicePort: PORT, ...fields }),
+    pair: (fields: PairTexts = {}) => source.add(clock, { remoteAddress: VIP, servicePort: PORT, ...fields }),
     log: (...batch: ConnectionRecord[]) => logs.consume({ source, records: batch }),
     /** Destination's name and pod, service. */
     told: () => {
@@ -147,8 +147,8 @@ describe('connections through a VIP with two workloads behind it', () => {
 
   it('records of a slot that waits are asked about when they come, and named when it has its labels', () => {
     const { pair, kernel, clock, cgroups, log, told } = create();
-    cgroups.lookingFor.add(9n);
-    const shop = pair({ cgroupId: 9n });
+    cgroups.lookingFor.add(9);
+    const shop = pair({ cgroupId: 9 });
     const record = recordOf(shop);
     kernel.track(record, at(V2));
     log(record);
@@ -267,7 +267,7 @@ describe('an answer', () => {
 });
 
 describe('nobody is asked', () => {
-  it.each<[string, Options, Partial<Pair>, Partial<ConnectionRecord>]>([
+  it.each<[string, Options, PairTexts, Partial<ConnectionRecord>]>([
     ['where the backend shows', {}, { remoteAddress: V1, servicePort: TARGET }, {}],
     ['where one pod alone is behind the VIP', { backends: [backend('v1', V1)] }, {}, {}],
     ['by the server’s end', {}, { role: 'destination', localAddress: V1, remoteAddress: '10.0.0.1' }, {}],

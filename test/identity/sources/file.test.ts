@@ -7,6 +7,7 @@ import { parse, parseAllDocuments } from 'yaml';
 import { Directory } from '../../../src/identity/directory.ts';
 import { createFileSource, describeFile } from '../../../src/identity/sources/file.ts';
 import { parseWorkloadFile } from '../../../src/identity/sources/workload-file.ts';
+import { addressOf } from '../../../src/semconv/address.ts';
 import { FakeCgroups, FakeClock, FakeLogger, sourceSettings } from '../fakes.ts';
 
 const MESH = `
@@ -288,7 +289,7 @@ describe('the source', () => {
   it('18, 19, 20: fills in what the mesh elides, and leaves unknown what is unknown', async () => {
     const source = await start(MESH);
     expect(source.missing()).toBeUndefined();
-    expect(source.shelf.byAddress('10.0.0.3', undefined)!.workload).toEqual({
+    expect(source.shelf.byAddress(addressOf('10.0.0.3'), undefined)!.workload).toEqual({
       name: 'server',
       namespace: 'shop',
       podName: 'server-5d4b-fghij',
@@ -303,14 +304,14 @@ describe('the source', () => {
       node: 'node-1',
       goneSinceMs: undefined,
     });
-    expect(source.shelf.byAddress('10.0.0.3', undefined)!.object).toMatchObject({ pod: true, hbone: true });
+    expect(source.shelf.byAddress(addressOf('10.0.0.3'), undefined)!.object).toMatchObject({ pod: true, hbone: true });
   });
 
   it('19: an empty canonical name or revision is unknown, latest passes', async () => {
     const source = await start(
       'workloads:\n- {name: a, workloadIps: [10.0.0.1], canonicalName: "", canonicalRevision: latest, serviceAccount: ""}\n',
     );
-    expect(source.shelf.byAddress('10.0.0.1', undefined)!.workload).toMatchObject({
+    expect(source.shelf.byAddress(addressOf('10.0.0.1'), undefined)!.workload).toMatchObject({
       name: 'a',
       namespace: undefined,
       canonicalService: undefined,
@@ -328,12 +329,12 @@ describe('the source', () => {
     expect(source.usesCgroups).toBe(true);
     expect(source.shelf.byPod(uid, undefined)!.workload).toMatchObject({ name: 'a', podUid: uid });
     expect(source.shelf.byPod(hash, undefined)!.workload).toMatchObject({ name: 'a', podUid: uid });
-    expect(source.shelf.byAddress('192.0.2.1', undefined)).toBeUndefined();
+    expect(source.shelf.byAddress(addressOf('192.0.2.1'), undefined)).toBeUndefined();
   });
 
   it('24: looks up in the configured network', async () => {
     const source = await start('workloads:\n- {name: a, workloadIps: [10.0.0.1], network: net1}\n', 'net1');
-    expect(source.shelf.byAddress('10.0.0.1', undefined)?.workload.name).toBe('a');
+    expect(source.shelf.byAddress(addressOf('10.0.0.1'), undefined)?.workload.name).toBe('a');
   });
 
   it('refuses to start without its file, or with a bad one', async () => {
@@ -366,7 +367,7 @@ describe('the source', () => {
     walked();
     const source = await starting;
     await loggedLines(1);
-    expect(source.shelf.byAddress('10.0.0.1', undefined)!.workload.name).toBe('b');
+    expect(source.shelf.byAddress(addressOf('10.0.0.1'), undefined)!.workload.name).toBe('b');
     expect(source.shelf.workloadCount).toBe(1);
     await source.shutdown();
   });
@@ -375,12 +376,12 @@ describe('the source', () => {
     const source = await start(
       'workloads:\n- {name: a, workloadIps: [10.0.0.1]}\n- {name: b, workloadIps: [10.0.0.2]}\n',
     );
-    const [a, b] = ['10.0.0.1', '10.0.0.2'].map((ip) => source.shelf.byAddress(ip, undefined)!);
+    const [a, b] = ['10.0.0.1', '10.0.0.2'].map((ip) => source.shelf.byAddress(addressOf(ip), undefined)!);
     await writeFile(path, 'workloads:\n- {name: b, workloadIps: [10.0.0.2]}\n- {name: c, workloadIps: [10.0.0.1]}\n');
     changed();
     await loggedLines(1);
-    expect(source.shelf.byAddress('10.0.0.1', undefined)!.workload.name).toBe('c');
-    expect(source.shelf.byAddress('10.0.0.2', undefined)).toBe(b);
+    expect(source.shelf.byAddress(addressOf('10.0.0.1'), undefined)!.workload.name).toBe('c');
+    expect(source.shelf.byAddress(addressOf('10.0.0.2'), undefined)).toBe(b);
     expect(a!.workload.goneSinceMs).toBe(clock.now());
     expect(b!.workload.goneSinceMs).toBeUndefined();
     expect(logger.lines).toEqual([`info ${path} read again: 2 workloads, 0 services`]);
@@ -403,7 +404,7 @@ describe('the source', () => {
     expect(logger.lines[0]).toMatch(/^error .*last good version stays/);
     expect(logger.lines[0]).toContain(`${path}:`);
     expect(source.shelf.workloadCount).toBe(1);
-    expect(source.shelf.byAddress('10.0.0.1', undefined)?.workload.name).toBe('a');
+    expect(source.shelf.byAddress(addressOf('10.0.0.1'), undefined)?.workload.name).toBe('a');
   });
 
   it('keeps the old version where the file has gone', async () => {
@@ -418,18 +419,18 @@ describe('the source', () => {
   it('names the processes of cgroups, by the nearest path above, now and later', async () => {
     cgroups.change({
       added: [
-        [1n, '/'],
-        [2n, '/system.slice'],
-        [3n, '/system.slice/nginx.service/workers'],
+        [1, '/'],
+        [2, '/system.slice'],
+        [3, '/system.slice/nginx.service/workers'],
       ],
     });
     const source = await start(
       'workloads:\n- {name: web, cgroupPaths: [/system.slice/nginx.service]}\n- {name: rest, cgroupPaths: [/sys/fs/cgroup/system.slice/]}\n',
     );
-    const name = (id: bigint) => source.shelf.byCgroup(id, undefined)?.workload.name;
-    expect([1n, 2n, 3n].map(name)).toEqual([undefined, 'rest', 'web']);
+    const name = (id: number) => source.shelf.byCgroup(id, undefined)?.workload.name;
+    expect([1, 2, 3].map(name)).toEqual([undefined, 'rest', 'web']);
     expect(source.usesCgroups).toBe(true);
-    cgroups.change({ added: [[4n, '/system.slice/nginx.service']], removed: [3n] });
-    expect([2n, 3n, 4n].map(name)).toEqual(['rest', undefined, 'web']);
+    cgroups.change({ added: [[4, '/system.slice/nginx.service']], removed: [3] });
+    expect([2, 3, 4].map(name)).toEqual(['rest', undefined, 'web']);
   });
 });

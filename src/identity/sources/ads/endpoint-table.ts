@@ -38,7 +38,7 @@ export class EndpointTable {
   /** Addresses to put together anew. */
   readonly #dirty = new Set<string>();
   /** What the shelf has, by address. */
-  readonly #pushed = new WideMap<readonly WorkloadObject[]>();
+  readonly #pushed = new WideMap<string, readonly WorkloadObject[]>();
 
   /** The last one made: pods of one service follow each other, and share what they have in common. */
   #last: WorkloadObject | undefined;

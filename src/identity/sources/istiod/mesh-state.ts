@@ -3,6 +3,7 @@
  * may declare as known and which must be told again. Both kinds are held under their resource's name: a workload's uid,
  * a service's key.
  */
+import { addressOf, canonicalAddress } from '../../../semconv/address.ts';
 import type { Shelf } from '../../directory.ts';
 import { meshWorkload, type spiffeId } from '../../mesh-workload.ts';
 import type { ServiceKey } from '../../objects.ts';
@@ -10,7 +11,7 @@ import { breathe } from '../../slices.ts';
 import type { MeshAddress } from './address.ts';
 import { KnownVersions } from './known-versions.ts';
 
-const NO_CGROUPS: readonly bigint[] = [];
+const NO_CGROUPS: readonly number[] = [];
 
 export class MeshState {
   readonly #shelf: Shelf;
@@ -92,11 +93,12 @@ export class MeshState {
   /** Whoever is at the address is there no more. */
   #removeAlias(name: string): void {
     const slash = name.indexOf('/');
-    const [network, address] = [name.slice(0, slash), name.slice(slash + 1)];
-    if (slash < 0 || network !== this.#shelf.network) return;
+    const [network, text] = [name.slice(0, slash), canonicalAddress(name.slice(slash + 1))];
+    if (slash < 0 || network !== this.#shelf.network || text === undefined) return;
+    const address = addressOf(text);
     const workload = this.#shelf.byAddress(address, undefined);
     if (workload !== undefined) this.remove(workload.object.uid);
     const service = this.#shelf.services.byAddress(network, address, undefined);
-    if (service !== undefined) this.remove(service.key);
+    if (service !== undefined) this.remove(service.object.key);
   }
 }

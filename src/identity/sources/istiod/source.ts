@@ -3,6 +3,7 @@
  * live by. Everything by default, or what lookups ask for (`on_demand`). While the control plane is away what it told
  * last stays.
  */
+import type { Address } from '../../../semconv/address.ts';
 import type { Shelf } from '../../directory.ts';
 import type { Source, SourceReport, SourceSettings } from '../../source.ts';
 import type { CgroupTree } from '../cgroup-tree.ts';
@@ -91,7 +92,7 @@ class IstiodSource implements Source {
     return problem ?? `${target} has not told its state`;
   }
 
-  wants(address: string): void {
+  wants(address: Address): void {
     this.#wanted?.address(address);
   }
 

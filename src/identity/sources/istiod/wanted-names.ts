@@ -3,7 +3,7 @@
  * answers a subscription once, and does not tell of a pod that takes a subscribed address later, or that joins a
  * subscribed service: so what is missed again after a while is asked for again.
  */
-import { isLoopback } from '../../../semconv/address.ts';
+import { type Address, addressText, isLoopback, NO_ADDRESS } from '../../../semconv/address.ts';
 import type { Clock } from '../../clock.ts';
 
 /** Lookups come in batches. */
@@ -37,8 +37,8 @@ export class WantedNames {
   }
 
   /** Nobody is known at this address. */
-  address(address: string): void {
-    if (address !== '' && !isLoopback(address)) this.#want(`${this.#network}/${address}`);
+  address(address: Address): void {
+    if (address !== NO_ADDRESS && !isLoopback(address)) this.#want(`${this.#network}/${addressText(address)}`);
   }
 
   /** A workload that is known serves it: both ends of a connection must tell the same service. */

@@ -19,7 +19,7 @@ export interface PodSurroundings {
   readonly services: ReadonlyMap<ServiceKey, PortMap>;
 }
 
-const NO_CGROUPS: readonly bigint[] = [];
+const NO_CGROUPS: readonly number[] = [];
 
 export function podWorkload(
   pod: Pod,

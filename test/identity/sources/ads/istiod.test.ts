@@ -1,4 +1,5 @@
 /** Against istiod itself: what a sidecar is told gives the names that the workload API gives, as far as it tells them. */
+
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { systemClock } from '../../../../src/identity/clock.ts';
 import { Directory, type Shelf } from '../../../../src/identity/directory.ts';
@@ -6,6 +7,7 @@ import type { Source } from '../../../../src/identity/source.ts';
 import { createAdsSource, describeAds } from '../../../../src/identity/sources/ads/source.ts';
 import { createIstiodSource } from '../../../../src/identity/sources/istiod/source.ts';
 import type { Machine } from '../../../../src/identity/sources/xds/node.ts';
+import { addressOf } from '../../../../src/semconv/address.ts';
 import { type Istiod, istiodMissing, startIstiod } from '../../../peers/istiod.ts';
 import { FakeLogger, sourceSettings } from '../../fakes.ts';
 import { configFor, MACHINE, until } from './support/rig.ts';
@@ -82,13 +84,11 @@ describe.skipIf(reason !== undefined)(`istiod${reason ? ` (skipped: ${reason})` 
     await istiod?.stop();
   });
 
-  const at = (shelf: Shelf, address: string) => shelf.byAddress(address, undefined);
+  const at = (shelf: Shelf, address: string) => shelf.byAddress(addressOf(address), undefined);
   const dialled = (shelf: Shelf, address: string, port: number) => {
     const holder = at(shelf, address);
-    return (
-      shelf.services.byAddress('', address, undefined, port) ??
-      (holder && shelf.services.byTargetPort(holder, port))
-    )?.service;
+    const exact = shelf.services.byAddress('', addressOf(address), undefined, port);
+    return exact ? exact.service : holder?.backed.byTargetPort(port);
   };
 
   /** All that a sidecar is told about an address is what the workload API tells; returns it. */

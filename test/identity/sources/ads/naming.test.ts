@@ -1,5 +1,7 @@
 /** Who is named by what, for the shapes of configuration that istiod sends to sidecars. */
+
 import { describe, expect, it } from 'vitest';
+import { addressOf, addressText } from '../../../../src/semconv/address.ts';
 import { assignment, chain, cluster, endpoint, http, listener, tcpProxy, virtualHost } from './support/envoy.ts';
 import { assignments, DB, DB_5432, DB_V1, type Fields, mesh, named, WEB, WEB_80, WEB_V1 } from './support/mesh.ts';
 import { synced, until } from './support/rig.ts';
@@ -65,7 +67,7 @@ describe('a workload', () => {
     const { shelf } = rig.source;
     expect(rig.workload('192.168.0.5')).toBeUndefined();
     // Who dials the service's own address still meets its workload, as the only one behind it.
-    const service = shelf.services.byAddress('', '10.96.0.9', undefined, 9100)!;
+    const service = shelf.services.byAddress('', addressOf('10.96.0.9'), undefined, 9100)!;
     expect(shelf.services.backing(service, 9100).workload?.name).toBe('exporter');
     // Once it is one's alone, it is that one's.
     rig.plane.set('ClusterLoadAssignment', assignments(assignment(proxy, [])));
@@ -84,7 +86,7 @@ describe('a workload', () => {
     });
     expect(workload('192.0.2.7')).toBeUndefined();
     expect(workload('192.0.2.8')).toBeUndefined();
-    const service = source.shelf.services.byAddress('', '10.96.0.2', undefined, 5432)!;
+    const service = source.shelf.services.byAddress('', addressOf('10.96.0.2'), undefined, 5432)!;
     expect(source.shelf.services.backing(service, 5432).workload).toBeUndefined();
   });
 });
@@ -244,7 +246,7 @@ describe('a change', () => {
     await until(() => rig.workload('10.0.1.1')?.name === 'web-v2');
     expect(rig.workload('10.0.1.2')).toBeUndefined();
     expect(rig.workload('fd00:10::1')).toBeUndefined();
-    expect(rig.source.shelf.byAddress('10.0.1.1', before)?.workload).toBe(old);
+    expect(rig.source.shelf.byAddress(addressOf('10.0.1.1'), before)?.workload).toBe(old);
     // Those of which nothing was said are as they were.
     expect(rig.workload('10.0.2.1')?.name).toBe('db');
   });
@@ -253,7 +255,7 @@ describe('a change', () => {
     const rig = await synced(mesh);
     const announced = new Set<string>();
     rig.directory.onChange(({ addresses }) => {
-      for (const address of addresses) announced.add(address);
+      for (const address of addresses) announced.add(addressText(address));
     });
     rig.plane.push('ClusterLoadAssignment');
     rig.plane.push('Cluster');

@@ -3,7 +3,6 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { type Node, parseDocument } from 'yaml';
 import { createIdentityProcessor, type IdentityConfig, identityProcessor } from '../../../../src/identity/processor.ts';
 import { FETCH_TIMEOUT_MS } from '../../../../src/identity/sources/ads/source.ts';
-import type { Pair } from '../../../../src/receiver/types.ts';
 import { istioLabelValues } from '../../../../src/semconv/istio-labels.ts';
 import { ISTIO_LABELS } from '../../../../src/semconv/registry.ts';
 import {
@@ -13,6 +12,7 @@ import {
   FakeHost,
   FakePairSource,
   PairSink,
+  type PairTexts,
   pipeline,
   SENT,
   settings,
@@ -98,7 +98,7 @@ describe('labels', () => {
     expect(host.missing.get('identity')).toBe(`ads: waiting for clusters from 127.0.0.1:${plane.port}`);
     await until(() => host.missing.size === 0);
     /** Labels by name, but for the reporter, after the time-out if need be. */
-    return (fields: Partial<Pair>) => {
+    return (fields: PairTexts) => {
       const pair = source.add(clock, fields);
       metrics.consume(batchOf(source, clock.bootNs, [[pair, { [SENT]: 1 }]]));
       clock.advance(5_000);

@@ -1,6 +1,8 @@
 /** What is said over the streams of the workload API, and what the directory holds then. */
+
 import { status } from '@grpc/grpc-js';
 import { afterEach, describe, expect, it } from 'vitest';
+import { addressOf } from '../../../../src/semconv/address.ts';
 import {
   type DeltaRequest,
   type DiscoveryServer,
@@ -436,10 +438,10 @@ describe('on demand', () => {
     await eventually(() => rig.source.missing()).toBeUndefined();
     const [stream] = server.streams;
     expect(stream!.requests[0]).toMatchObject({ resourceNamesSubscribe: ['*'], resourceNamesUnsubscribe: ['*'] });
-    rig.source.wants!('10.0.0.1');
-    rig.source.wants!('10.0.0.1');
-    rig.source.wants!('127.0.0.1');
-    rig.source.wants!('');
+    rig.source.wants!(addressOf('10.0.0.1'));
+    rig.source.wants!(addressOf('10.0.0.1'));
+    rig.source.wants!(addressOf('127.0.0.1'));
+    rig.source.wants!(addressOf(''));
     await eventually(() => rig.at('10.0.0.1')).toBe('web');
     await eventually(() => rig.serviceAt('10.96.0.1')).toBe('web.shop.svc.cluster.local');
     expect(stream!.requests.flatMap((request) => request.resourceNamesSubscribe)).toEqual([
@@ -454,8 +456,8 @@ describe('on demand', () => {
     const server = await serve({ onRequest: onDemand(() => mesh) });
     const rig = await start(server.port, { on_demand: true });
     await eventually(() => server.streams[0]?.requests.length).toBeGreaterThanOrEqual(2);
-    rig.source.wants!('10.0.0.1');
-    rig.source.wants!('10.0.0.2');
+    rig.source.wants!(addressOf('10.0.0.1'));
+    rig.source.wants!(addressOf('10.0.0.2'));
     await eventually(() => rig.at('10.0.0.1')).toBe('a');
     server.streams[0]!.end();
     await expect

@@ -1,4 +1,5 @@
 /** Names from a real Kubernetes API server into the directory. */
+
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,6 +9,7 @@ import { Directory } from '../../../../src/identity/directory.ts';
 import { KUBERNETES_DEFAULTS } from '../../../../src/identity/sources/kubernetes/config.ts';
 import { describeKubernetes } from '../../../../src/identity/sources/kubernetes/describe.ts';
 import { createKubernetesSource } from '../../../../src/identity/sources/kubernetes/source.ts';
+import { addressOf } from '../../../../src/semconv/address.ts';
 import {
   deletePod,
   grantRole,
@@ -97,7 +99,7 @@ describe('a real API server', () => {
       await eventually(() => expect(source.missing()).toBeUndefined());
       expect(shelf.workloadCount).toBe(CROWD);
       for (const [i, { uid, name }] of pods.entries()) {
-        expect(shelf.byAddress(address(i), undefined)?.workload).toMatchObject({
+        expect(shelf.byAddress(addressOf(address(i)), undefined)?.workload).toMatchObject({
           name: `web-${i % 10}`,
           namespace: 'crowd',
           podName: name,
@@ -109,19 +111,19 @@ describe('a real API server', () => {
         });
       }
       const service = { hostname: 'web.crowd.svc.cluster.local', name: 'web', namespace: 'crowd' };
-      expect(shelf.services.byAddress('', '10.96.7.7', undefined)?.service).toEqual(service);
-      const behind = shelf.byAddress(address(99), undefined)!;
-      expect(shelf.services.byTargetPort(behind, 8080)?.service).toEqual(service);
-      expect(shelf.services.byTargetPort(shelf.byAddress(address(100), undefined)!, 8080)).toBeUndefined();
+      expect(shelf.services.byAddress('', addressOf('10.96.7.7'), undefined)?.service).toEqual(service);
+      const behind = shelf.byAddress(addressOf(address(99)), undefined)!;
+      expect(behind.backed.byTargetPort(8080)).toEqual(service);
+      expect(shelf.byAddress(addressOf(address(100)), undefined)!.backed.byTargetPort(8080)).toBeUndefined();
       // An address changes hands.
       await deletePod(api, spec(5));
       await runPod(api, { ...spec(5), deployment: 'heir' });
-      await eventually(() => expect(shelf.byAddress(address(5), undefined)?.workload.name).toBe('heir'));
+      await eventually(() => expect(shelf.byAddress(addressOf(address(5)), undefined)?.workload.name).toBe('heir'));
       await api.pause();
-      expect(shelf.byAddress(address(5), undefined)?.workload.name).toBe('heir');
+      expect(shelf.byAddress(addressOf(address(5)), undefined)?.workload.name).toBe('heir');
       await api.start();
       await deletePod(api, spec(6));
-      await eventually(() => expect(shelf.byAddress(address(6), undefined)).toBeUndefined(), 600);
+      await eventually(() => expect(shelf.byAddress(addressOf(address(6)), undefined)).toBeUndefined(), 600);
       expect(shelf.workloadCount).toBe(CROWD - 1);
     } finally {
       await source.shutdown();

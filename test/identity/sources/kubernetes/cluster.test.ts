@@ -8,6 +8,7 @@ import {
   trimPod,
   trimService,
 } from '../../../../src/identity/sources/kubernetes/trimmed.ts';
+import { addressOf } from '../../../../src/semconv/address.ts';
 import { FakeClock } from '../../fakes.ts';
 import { emptyCluster } from './support/cluster.ts';
 import { namespace, node, type PodOptions, pod, type ServiceOptions, service, slice } from './support/objects.ts';
@@ -37,9 +38,9 @@ async function put(objects: {
   await cluster.pushed();
 }
 
-const at = (address: string) => shelf.byAddress(address, undefined);
-const vip = (address: string) => shelf.services.byAddress('', address, undefined)?.service.name;
-const serving = (address: string, port: number) => shelf.services.byTargetPort(at(address)!, port)?.service.hostname;
+const at = (address: string) => shelf.byAddress(addressOf(address), undefined);
+const vip = (address: string) => shelf.services.byAddress('', addressOf(address), undefined)?.service.name;
+const serving = (address: string, port: number) => at(address)!.backed.byTargetPort(port)?.hostname;
 
 describe('pods', () => {
   it('hold their addresses while they run', async () => {
@@ -79,7 +80,7 @@ describe('pods', () => {
     clock.advance(1_000);
     cluster.pods.remove('uid-a');
     await put({ pods: [pod('b', { ip: '10.0.0.1' })] });
-    expect(shelf.byAddress('10.0.0.1', before)?.workload.podName).toBe('a');
+    expect(shelf.byAddress(addressOf('10.0.0.1'), before)?.workload.podName).toBe('a');
     expect(at('10.0.0.1')?.workload.podName).toBe('b');
   });
 

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { addressOf } from '../../../../src/semconv/address.ts';
 import { deploymentPod, namespace, node, pod, service, slice } from './support/objects.ts';
 import { startServer, startSource } from './support/rig.ts';
 import type { ScriptedServer } from './support/scripted-server.ts';
@@ -34,7 +35,7 @@ describe('a first list', () => {
     expect(source.missing()).toBeUndefined();
     expect(shelf.workloadCount).toBe(8);
     expect(at('10.0.1.7')).toBe('pod-7');
-    const holder = shelf.byAddress('10.0.0.7', undefined)!;
+    const holder = shelf.byAddress(addressOf('10.0.0.7'), undefined)!;
     expect(holder.workload).toEqual({
       name: 'reviews-v1',
       namespace: 'default',
@@ -50,7 +51,7 @@ describe('a first list', () => {
       node: 'node-1',
       goneSinceMs: undefined,
     });
-    expect(shelf.services.byTargetPort(holder, 8080)?.service).toEqual({
+    expect(holder.backed.byTargetPort(8080)).toEqual({
       hostname: 'reviews.default.svc.cluster.local',
       name: 'reviews',
       namespace: 'default',
@@ -360,7 +361,7 @@ describe('what the account may not do', () => {
     const { source, shelf, logger, readiness, at } = await startSource(server);
     await until(() => shelf.synced);
     expect(at('10.0.0.1')).toBe('pod-1');
-    expect(shelf.services.byAddress('', '10.96.0.9', undefined)?.service.name).toBe('web');
+    expect(shelf.services.byAddress('', addressOf('10.96.0.9'), undefined)?.service.name).toBe('web');
     expect(source.missing()).toMatch(
       /^not allowed to list endpointslices \(403, .*\)\. Grant the verbs list and watch on endpointslices in the API group "discovery\.k8s\.io"/,
     );

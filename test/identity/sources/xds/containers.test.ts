@@ -59,7 +59,7 @@ async function start(type: keyof typeof CONTROL_PLANES) {
   /** The id of the container's cgroup, made if it is not there. */
   const cgroup = (digit: string) => {
     mkdirSync(join(root, container(digit)), { recursive: true });
-    return statSync(join(root, container(digit)), { bigint: true }).ino;
+    return statSync(join(root, container(digit))).ino;
   };
   const before = cgroup('a');
   const clock = new FakeClock();
@@ -82,7 +82,7 @@ async function start(type: keyof typeof CONTROL_PLANES) {
     before,
     cgroup,
     /** What a connection of that cgroup to another address of the mesh's pod is named; undefined while it waits. */
-    connect(cgroupId: bigint): () => Peers | undefined {
+    connect(cgroupId: number): () => Peers | undefined {
       const pair = source.add(clock, { localAddress: '10.0.2.1', remoteAddress: '10.0.2.1', cgroupId });
       metrics.consume(batchOf(source, clock.bootNs, [[pair, { [SENT]: 1 }]]));
       return () => sink.rows.find(({ slot }) => slot === pair.slot)?.peers;
@@ -114,7 +114,7 @@ describe.each(['istiod', 'ads'] as const)('a pod of %s', (type) => {
 
   it('is named without it, after one walk, where the cgroup is outside of what is mounted; the next one at once', async () => {
     const { connect, clock } = await start(type);
-    const elsewhere = 4_000_000_000n;
+    const elsewhere = 4_000_000_000;
     const peers = connect(elsewhere);
     clock.advance(WALK_GAP_MS);
     await eventually(() => {

@@ -1,7 +1,9 @@
 /** The small mesh as a sidecar is told of it, and who is who in it. */
+
 import type { Shelf } from '../../../../../src/identity/directory.ts';
 import { MeshModel } from '../../../../../src/identity/sources/ads/model.ts';
 import { AdsSession } from '../../../../../src/identity/sources/ads/session.ts';
+import { addressOf } from '../../../../../src/semconv/address.ts';
 import type { FuzzTarget } from '../../xds/support/fuzz.ts';
 import { ControlPlane } from './control-plane.ts';
 import { decode, encode, type ResourceKind, TYPE_URLS } from './envoy.ts';
@@ -29,9 +31,9 @@ function responses(): readonly Buffer[] {
 
 export function adsTarget(shelf: Shelf): FuzzTarget {
   const model = new MeshModel(shelf);
-  const at = (address: string) => shelf.byAddress(address, undefined)?.workload.name;
+  const at = (address: string) => shelf.byAddress(addressOf(address), undefined)?.workload.name;
   const dialled = (address: string, port: number) =>
-    shelf.services.byAddress('', address, undefined, port)?.service.hostname;
+    shelf.services.byAddress('', addressOf(address), undefined, port)?.service.hostname;
   return {
     session: (send) => new AdsSession({ model, send, onApplied: () => {}, onRejected: () => {} }),
     messages: RIGHT,

@@ -1,10 +1,12 @@
 /** The source beside a scripted control plane, and what its shelf then says. */
+
 import { onTestFinished } from 'vitest';
 import { Directory } from '../../../../../src/identity/directory.ts';
 import { createAdsSource } from '../../../../../src/identity/sources/ads/source.ts';
 import type { XdsConfig } from '../../../../../src/identity/sources/xds/config.ts';
 import type { Machine } from '../../../../../src/identity/sources/xds/node.ts';
 import type { Service, Workload } from '../../../../../src/identity/types.ts';
+import { addressOf } from '../../../../../src/semconv/address.ts';
 import { FakeClock, FakeLogger, FakeTelemetry, sourceSettings } from '../../../fakes.ts';
 import { ControlPlane } from './control-plane.ts';
 
@@ -72,13 +74,11 @@ export async function attach(plane: ControlPlane, network = ''): Promise<Rig> {
   await source.start();
   const { shelf } = source;
   const service = (address: string, port: number) => {
-    const holder = shelf.byAddress(address, undefined);
-    const found =
-      shelf.services.byAddress(shelf.network, address, undefined, port) ??
-      (holder
-        ? shelf.services.byTargetPort(holder, port)
-        : shelf.services.byPrefix(shelf.network, address, undefined, port));
-    return found?.service;
+    const holder = shelf.byAddress(addressOf(address), undefined);
+    const exact = shelf.services.byAddress(shelf.network, addressOf(address), undefined, port);
+    if (exact) return exact.service;
+    if (holder) return holder.backed.byTargetPort(port);
+    return shelf.services.byPrefix(shelf.network, addressOf(address), undefined, port)?.service;
   };
   return {
     plane,
@@ -87,7 +87,7 @@ export async function attach(plane: ControlPlane, network = ''): Promise<Rig> {
     logger,
     telemetry,
     source,
-    workload: (address) => shelf.byAddress(address, undefined)?.workload,
+    workload: (address) => shelf.byAddress(addressOf(address), undefined)?.workload,
     service,
     hostname: (address, port) => service(address, port)?.hostname,
   };

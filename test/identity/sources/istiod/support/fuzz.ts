@@ -1,7 +1,9 @@
 /** A small mesh over the workload API, and who is who in it. */
+
 import type { Shelf } from '../../../../../src/identity/directory.ts';
 import { MeshState } from '../../../../../src/identity/sources/istiod/mesh-state.ts';
 import { AddressSession } from '../../../../../src/identity/sources/istiod/session.ts';
+import { addressOf } from '../../../../../src/semconv/address.ts';
 import type { FuzzTarget } from '../../xds/support/fuzz.ts';
 import { decode, encode } from '../../xds/support/protobuf.ts';
 import { pod, response, serviceKey, serviceResource, uidOf } from './rig.ts';
@@ -39,7 +41,7 @@ export function istiodTarget(shelf: Shelf): FuzzTarget {
   const nacks = { add() {} };
   const onApplied = () => shelf.markSynced();
   let version = 1;
-  const at = (address: string) => shelf.byAddress(address, undefined)?.workload.name;
+  const at = (address: string) => shelf.byAddress(addressOf(address), undefined)?.workload.name;
   return {
     session: (send) => new AddressSession({ state, send, logger, nacks, names: undefined, onApplied }),
     messages: MESSAGES,
@@ -52,7 +54,7 @@ export function istiodTarget(shelf: Shelf): FuzzTarget {
     answers: () => ({
       a: at('10.0.0.1'),
       b: at('10.0.0.2'),
-      service: shelf.services.byAddress('', '10.96.0.1', undefined)?.service.hostname,
+      service: shelf.services.byAddress('', addressOf('10.96.0.1'), undefined)?.service.hostname,
     }),
   };
 }

@@ -1,10 +1,12 @@
 /** The source against a control plane in this process, and the meshes that it is told of. */
+
 import { expect } from 'vitest';
 import { type Clock, systemClock } from '../../../../../src/identity/clock.ts';
 import { Directory } from '../../../../../src/identity/directory.ts';
 import type { Source } from '../../../../../src/identity/source.ts';
 import { createIstiodSource, type IstiodConfig } from '../../../../../src/identity/sources/istiod/source.ts';
 import type { Machine } from '../../../../../src/identity/sources/xds/node.ts';
+import { addressOf } from '../../../../../src/semconv/address.ts';
 import { FakeLogger, FakeTelemetry, sourceSettings } from '../../../fakes.ts';
 import { encode } from '../../xds/support/protobuf.ts';
 
@@ -56,8 +58,8 @@ export function createRig(config: IstiodConfig, clock: Clock = systemClock): Rig
     directory,
     logger,
     telemetry,
-    at: (address) => shelf.byAddress(address, undefined)?.workload.name,
-    serviceAt: (address) => shelf.services.byAddress(shelf.network, address, undefined)?.service.hostname,
+    at: (address) => shelf.byAddress(addressOf(address), undefined)?.workload.name,
+    serviceAt: (address) => shelf.services.byAddress(shelf.network, addressOf(address), undefined)?.service.hostname,
     counter: (name) => telemetry.values.get(`${name}{"source":"istiod"}`),
   };
 }

@@ -1,8 +1,10 @@
 /** A cluster whose pods are replaced, one after the other, each by another with its address, on the source's own reader. */
+
 import type { Access } from '../../../../../src/identity/sources/kubernetes/access.ts';
 import type { ApiClient } from '../../../../../src/identity/sources/kubernetes/api-client.ts';
 import { Reflector, TIMING } from '../../../../../src/identity/sources/kubernetes/reflector.ts';
 import { RESOURCES } from '../../../../../src/identity/sources/kubernetes/resources.ts';
+import { addressOf } from '../../../../../src/semconv/address.ts';
 import { FakeClock } from '../../../fakes.ts';
 import { collectGarbage } from '../../../garbage.ts';
 import { emptyCluster } from './cluster.ts';
@@ -39,7 +41,7 @@ export async function churn({ pods, replacements, perMinute, sampleEvery }: Chur
     });
   const samples: Sample[] = [];
   let replaced = 0;
-  const named = (i: number) => shelf.byAddress(ip(i), undefined)?.workload.podName;
+  const named = (i: number) => shelf.byAddress(addressOf(ip(i)), undefined)?.workload.podName;
   /** The pod that has the address by now: they are replaced in their order, again and again. */
   const rightName = (i: number) => podOf(i, Math.floor((replaced - 1 - i) / pods) + 1).metadata.name;
   const sample = async () => {

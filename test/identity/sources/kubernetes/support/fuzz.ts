@@ -2,6 +2,7 @@
  * Lists and watches with bytes changed, cut out, doubled and moved, fed to the source's own reader. However bad a stream
  * is, the good list after it must make the directory what it would have been without it.
  */
+
 import type { Clock } from '../../../../../src/identity/clock.ts';
 import type { Shelf } from '../../../../../src/identity/directory.ts';
 import type { Access } from '../../../../../src/identity/sources/kubernetes/access.ts';
@@ -16,6 +17,7 @@ import {
 } from '../../../../../src/identity/sources/kubernetes/reflector.ts';
 import { RESOURCES } from '../../../../../src/identity/sources/kubernetes/resources.ts';
 import type { Trimmed } from '../../../../../src/identity/sources/kubernetes/trimmed.ts';
+import { addressOf } from '../../../../../src/semconv/address.ts';
 import { emptyCluster } from './cluster.ts';
 import { deploymentPod, namespace, node, pod, service, slice } from './objects.ts';
 import type { KubeObject } from './scripted-server.ts';
@@ -163,12 +165,12 @@ function picture(shelf: Shelf, cluster: Cluster): string {
     ...KINDS.map((kind) => (cluster as unknown as Record<Kind, Store<Trimmed>>)[kind].size),
   ];
   const answers = addresses.map((address) => {
-    const holder = shelf.byAddress(address, undefined);
-    const ports = [8080, 9080].map((port) => holder && shelf.services.byTargetPort(holder, port)?.service.hostname);
+    const holder = shelf.byAddress(addressOf(address), undefined);
+    const ports = [8080, 9080].map((port) => holder?.backed.byTargetPort(port)?.hostname);
     return [address, holder?.workload, holder?.object.hbone, ports];
   });
   const vips = ['10.96.0.1', '10.96.0.2', '192.0.2.1'].map(
-    (vip) => shelf.services.byAddress('', vip, undefined)?.service.hostname,
+    (vip) => shelf.services.byAddress('', addressOf(vip), undefined)?.service.hostname,
   );
   const behind = ['reviews', 'ratings'].map((name) =>
     [...shelf.services.endpoints(`default/${name}.default.svc.cluster.local`)].map(({ object }) => object.uid).sort(),

@@ -1,4 +1,5 @@
 /** The source on a scripted API server, with a short patience. */
+
 import { afterEach } from 'vitest';
 import { systemClock } from '../../../../../src/identity/clock.ts';
 import { Directory } from '../../../../../src/identity/directory.ts';
@@ -6,6 +7,7 @@ import type { Access } from '../../../../../src/identity/sources/kubernetes/acce
 import { KUBERNETES_DEFAULTS, type KubernetesConfig } from '../../../../../src/identity/sources/kubernetes/config.ts';
 import { TIMING, type Timing } from '../../../../../src/identity/sources/kubernetes/reflector.ts';
 import { createKubernetesSource } from '../../../../../src/identity/sources/kubernetes/source.ts';
+import { addressOf } from '../../../../../src/semconv/address.ts';
 import { FakeLogger, FakeTelemetry, sourceSettings } from '../../../fakes.ts';
 import { ScriptedServer } from './scripted-server.ts';
 
@@ -85,7 +87,7 @@ async function createSource(server: ScriptedServer, { timing, config, access }: 
     telemetry,
     readiness,
     /** Who has the address now, by the pod's name. */
-    at: (address: string): string | undefined => shelf.byAddress(address, undefined)?.workload.podName,
+    at: (address: string): string | undefined => shelf.byAddress(addressOf(address), undefined)?.workload.podName,
     lists: (kind: string) =>
       telemetry.values.get(`tcpledger_identity_lists${JSON.stringify({ source: 'kubernetes', kind })}`),
     failures: (reason: string) =>
