@@ -4,7 +4,6 @@ import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { status } from '@grpc/grpc-js';
 import { grpcCollector } from '../../exporters/otlp-grpc/grpc-collector.ts';
 import { httpCollector } from '../../exporters/otlp-http/http-collector.ts';
-import { freePort } from '../../kernel/support/free-port.ts';
 
 export interface BadCollector {
   readonly port: number;
@@ -43,7 +42,10 @@ async function tcpServer(onConnection: (socket: Socket) => void): Promise<BadCol
   };
 }
 
-const away = async (): Promise<BadCollector> => ({ port: await freePort(), close: () => undefined });
+/** Nobody listens there, nor begins to: it is below the ports that a bind to 0 gives. */
+const NOBODYS_PORT = 7;
+
+const away = async (): Promise<BadCollector> => ({ port: NOBODYS_PORT, close: () => undefined });
 const silent = (): Promise<BadCollector> => tcpServer((socket) => socket.resume());
 const noisy = (): Promise<BadCollector> => tcpServer((socket) => socket.resume().end(randomBytes(200)));
 const hangsUp = (): Promise<BadCollector> => tcpServer((socket) => socket.destroy());
