@@ -17,13 +17,12 @@ const SCHEMA = object({
 });
 
 export type FileStorageConfig = Infer<typeof SCHEMA>;
-type Config = FileStorageConfig;
 
 /** Longer than a disk takes to write what is left; then whoever has the journal is no predecessor on its way out. */
 const PREDECESSOR_MS = 2_000;
 
 /** `failures` is the registry's row of the counter of failed writes and lost records. */
-export function fileStorageFactory(failures: MetricDefinition): ExtensionFactory<Config> {
+export function fileStorageFactory(failures: MetricDefinition): ExtensionFactory<FileStorageConfig> {
   return {
     kind: 'extension',
     type: 'file_storage',
@@ -40,7 +39,7 @@ class FileStorage implements StorageExtension {
   /** By path, those that are closed, too. */
   readonly #journals = new Map<string, JournalFile>();
 
-  constructor(settings: Settings, { directory }: Config, failures: CounterHandle) {
+  constructor(settings: Settings, { directory }: FileStorageConfig, failures: CounterHandle) {
     this.#settings = settings;
     this.#directory = directory;
     this.#failures = failures;

@@ -4,6 +4,7 @@
  * numbers and leaves nothing to be collected; whoever asks, which is seldom, looks at the others of a chain too.
  */
 import type { Address } from '../semconv/address.ts';
+import { hashOf } from './address-map.ts';
 
 /** 32,768 slots make chains of four. */
 const CHAIN_BITS = 13;
@@ -59,9 +60,9 @@ function extended<T extends Int32Array | Uint16Array>(array: T, longer: T): T {
   return longer;
 }
 
-/** Knuth's multiplicative hash; of text FNV-1a over the characters. */
+/** Of text FNV-1a over the characters. */
 function chainOf(address: Address): number {
-  if (typeof address === 'number') return Math.imul(address, 0x9e3779b1) >>> (32 - CHAIN_BITS);
+  if (typeof address === 'number') return hashOf(address, CHAIN_BITS);
   let hash = 0x811c9dc5;
   for (let i = 0; i < address.length; i++) hash = Math.imul(hash ^ address.charCodeAt(i), 0x01000193);
   return (hash ^ (hash >>> 16)) & (CHAINS - 1);

@@ -83,9 +83,8 @@ export class AddressMap<V> implements MapLike<Address, V> {
     return place;
   }
 
-  /** Knuth's multiplicative hash. */
   #home(address: number): number {
-    return Math.imul(address, 0x9e3779b1) >>> (32 - this.#bits);
+    return hashOf(address, this.#bits);
   }
 
   #grow(): void {
@@ -102,6 +101,9 @@ export class AddressMap<V> implements MapLike<Address, V> {
     }
   }
 }
+
+/** Of an IPv4 address, in so many bits: Knuth's multiplicative hash. */
+export const hashOf = (address: number, bits: number): number => Math.imul(address, 0x9e3779b1) >>> (32 - bits);
 
 const isOther = (address: Address): address is Exclude<Address, number> =>
   typeof address === 'string' || address === FREE;

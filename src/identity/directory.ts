@@ -172,7 +172,7 @@ export class Shelf {
     this.#announceService(key, old.vips);
   }
 
-  /** Who held the address in this node's network at `atMs` (wall clock), or who holds it now. */
+  /** Who held the address in this node's network at `atMs` (as Clock.now has it), or who holds it now. */
   byAddress(address: Address, atMs: number | undefined): Holder | undefined {
     return atMs === undefined ? this.#byAddress.current(address) : this.#byAddress.at(address, atMs);
   }

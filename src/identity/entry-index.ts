@@ -2,8 +2,9 @@
  * Which entries an address or a cgroup concerns, and which is the other view of the same connections.
  *
  * A flood of new pairs goes through `add` and `delete`, so an entry is found again by its number, its other end's address
- * is in no table, and an entry that goes is not looked at: what is known of it by its number is enough. Most directory changes are about ends on other nodes, and touch the entries with that
- * other end and no others. A change at this node looks at every entry.
+ * is in no table, and an entry that goes is not looked at: what is known of it by its number is enough. Most directory
+ * changes are about ends on other nodes, and touch the entries with that other end and no others. A change at this node
+ * looks at every entry.
  */
 import type { Pair } from '../receiver/types.ts';
 import { type Address, addressText, isLoopback, maskAddress, NO_ADDRESS } from '../semconv/address.ts';

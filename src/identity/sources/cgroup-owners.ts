@@ -23,7 +23,7 @@ export class CgroupOwners {
     this.#off = tree.onChange((change) => this.#apply(change));
   }
 
-  /** The pod and container of a cgroup at `atMs` (wall clock), or now. */
+  /** The pod and container of a cgroup at `atMs` (as Clock.now has it), or now. */
   owner(id: number, atMs: number | undefined): LocalContainer | undefined {
     return atMs === undefined ? this.#byId.current(id) : this.#byId.at(id, atMs);
   }

@@ -23,7 +23,7 @@ export const KEEP_ABSENT_MS = 10_000;
 const START_SLACK_MS = 20;
 
 export interface NamespacePods {
-  /** The pod of the network namespace (inode) at `atMs` (wall clock), or now; its container where it has one only. */
+  /** The pod of the network namespace (inode) at `atMs` (as Clock.now has it), or now; its container where it has one only. */
   owner(netns: number, atMs: number | undefined): LocalContainer | undefined;
   /** True while nobody can tell whose it is. Asking causes a reading of /proc. */
   looking(netns: number): boolean;
